@@ -1,0 +1,1 @@
+"""The figures the project claims, each a command that prints JSON."""

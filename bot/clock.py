@@ -1,0 +1,76 @@
+"""Time, injected.
+
+Everything that asks for the time asks a :class:`Clock`, so that tests run on a virtual one.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall time for records, monotonic time for durations."""
+
+    def now(self) -> datetime:
+        """The wall time, timezone-aware, in UTC."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Seconds on a clock that never steps back; its zero means nothing."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+
+class ManualClock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self, start: datetime | None = None) -> None:
+        self._now = start or datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+        self._monotonic_s = 1000.0
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic_s(self) -> float:
+        return self._monotonic_s
+
+    def advance(self, seconds: float) -> None:
+        """Move both clocks forward by ``seconds``."""
+        self._now += timedelta(seconds=seconds)
+        self._monotonic_s += seconds
+
+
+class CallClock:
+    """The one time line of a call: milliseconds, and 16 kHz samples, since the bot's call began.
+
+    It is made from a wall time that is stored with the session, so that a restarted process goes on counting on
+    the same line.
+    """
+
+    def __init__(self, clock: Clock, *, started_at: datetime) -> None:
+        self._clock = clock
+        self._origin_s = clock.monotonic_s() - (clock.now() - started_at).total_seconds()
+        self.started_at = started_at
+
+    def now_ms(self) -> int:
+        """Milliseconds since the call began."""
+        return int((self._clock.monotonic_s() - self._origin_s) * 1000)
+
+    def now_sample(self) -> int:
+        """16 kHz samples since the call began."""
+        return int((self._clock.monotonic_s() - self._origin_s) * 16_000)
+
+    def at_sample(self, monotonic_s: float) -> int:
+        """The sample position of a moment given on the injected monotonic clock."""
+        return int((monotonic_s - self._origin_s) * 16_000)

@@ -1,0 +1,1 @@
+"""The outside of the house: HTTP, in-call control messages, pages."""

@@ -1,0 +1,1 @@
+"""A whole spoken call by two synthetic participants over real WebRTC."""

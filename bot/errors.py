@@ -1,0 +1,228 @@
+"""Everything that can go wrong, as a tree.
+
+    QuietnoteError
+    +-- ProblemError                 has a slug of the public contract and an HTTP status
+    |   +-- Unauthorized             unauthorized 401
+    |   +-- Forbidden                forbidden 403
+    |   +-- AiFeaturesDisabled       ai-features-disabled 403
+    |   +-- NotFound                 not-found 404
+    |   +-- InvalidTransition        invalid-transition 409
+    |   +-- ConsentMissing           consent-missing 409
+    |   +-- ConsentRevoked           consent-revoked 409
+    |   +-- ClientNotPresent         client-not-present 409
+    |   +-- AppointmentMissing       appointment-missing 409
+    |   +-- SessionLocked            session-locked 409
+    |   +-- IdempotencyConflict      idempotency-conflict 409
+    |   +-- TranscriptPurged         transcript-purged 410
+    |   +-- PreconditionFailed       precondition-failed 412
+    |   +-- PayloadTooLarge          payload-too-large 413
+    |   +-- AudioFormatUnsupported   audio-format-unsupported 415
+    |   +-- AudioTooShort            audio-too-short 422
+    |   +-- CaptureNoAudio           capture-no-audio 422
+    |   +-- ConfigInvalid            config-invalid 422
+    |   +-- RateLimited              rate-limited 429
+    |   +-- NoteGenerationFailed     note-generation-failed 502
+    |   +-- Overloaded               overloaded 503
+    |   +-- WorkerUnreachable        worker-unreachable 503
+    +-- SetupError                   this machine lacks something; one line, no slug
+        +-- ModelMissing             no weights where the resolver looked
+        +-- ModelHashMismatch        weights that are not the pinned ones
+        +-- PortBusy                 the address is taken
+
+No message may hold what a person said, wrote or is called: messages are shown, logged and sent on. Each class builds
+its own message; ``retryable`` tells whether the same call may succeed later without anybody changing anything.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class QuietnoteError(Exception):
+    """The root. Never raised by itself."""
+
+    retryable: ClassVar[bool] = False
+
+
+class ProblemError(QuietnoteError):
+    """An error a caller is told about, as ``application/problem+json``."""
+
+    slug: ClassVar[str] = "invalid-transition"
+    status: ClassVar[int] = 400
+    title: ClassVar[str] = "The request could not be carried out."
+
+    def __init__(self, detail: str = "", **extra: str | int | bool | list[str]) -> None:
+        self.detail = detail or self.title
+        self.extra = extra
+        super().__init__(self.detail)
+
+
+class Unauthorized(ProblemError):
+    """No credentials, or ones that are unknown, expired or revoked."""
+
+    slug, status, title = "unauthorized", 401, "Sign in, or send a valid key or token."
+
+
+class Forbidden(ProblemError):
+    """Known, but not allowed to do this."""
+
+    slug, status, title = "forbidden", 403, "You may not do this."
+
+
+class AiFeaturesDisabled(ProblemError):
+    """Transcription is switched off for this clinic or clinician."""
+
+    slug, status, title = "ai-features-disabled", 403, "Transcription is switched off for this clinic."
+
+
+class NotFound(ProblemError):
+    """No such thing, or not the caller's: the answer is the same."""
+
+    slug, status, title = "not-found", 404, "There is nothing here."
+
+
+class InvalidTransition(ProblemError):
+    """The thing is not in a state in which this can be done."""
+
+    slug, status, title = "invalid-transition", 409, "That cannot be done in this state."
+
+
+class ConsentMissing(ProblemError):
+    """Somebody who must agree has not."""
+
+    slug, status, title = "consent-missing", 409, "Not everybody who must agree has agreed."
+
+
+class ConsentRevoked(ProblemError):
+    """Somebody took their agreement back."""
+
+    slug, status, title = "consent-revoked", 409, "Consent was withdrawn."
+
+
+class ClientNotPresent(ProblemError):
+    """Start was asked for while no client is in the room."""
+
+    slug, status, title = "client-not-present", 409, "No client is in the room yet."
+
+
+class AppointmentMissing(ProblemError):
+    """The clinic works by appointment and this session has none."""
+
+    slug, status, title = "appointment-missing", 409, "This session has no appointment."
+
+
+class SessionLocked(ProblemError):
+    """The session or its note is closed to changes, or is served elsewhere right now."""
+
+    slug, status, title = "session-locked", 409, "This is closed to changes."
+
+
+class IdempotencyConflict(ProblemError):
+    """The same Idempotency-Key came with another body."""
+
+    slug, status, title = "idempotency-conflict", 409, "That Idempotency-Key was used for another request."
+
+
+class TranscriptPurged(ProblemError):
+    """The transcript was destroyed and cannot be restored."""
+
+    slug, status, title = "transcript-purged", 410, "The transcript was permanently deleted."
+
+
+class PreconditionFailed(ProblemError):
+    """The thing changed since the caller read it."""
+
+    slug, status, title = "precondition-failed", 412, "This changed since you read it."
+
+
+class PayloadTooLarge(ProblemError):
+    """More bytes than this door takes."""
+
+    slug, status, title = "payload-too-large", 413, "That is larger than is taken here."
+
+
+class AudioFormatUnsupported(ProblemError):
+    """Sound in a form that cannot be used; the detail says what was found."""
+
+    slug, status, title = "audio-format-unsupported", 415, "This audio cannot be used."
+
+
+class AudioTooShort(ProblemError):
+    """Not enough sound to make anything of."""
+
+    slug, status, title = "audio-too-short", 422, "There is too little audio."
+
+
+class CaptureNoAudio(ProblemError):
+    """Capture is on and no sound arrives."""
+
+    slug, status, title = "capture-no-audio", 422, "No audio was captured."
+
+
+class ConfigInvalid(ProblemError):
+    """Configuration or a request body that does not validate; the detail names the path."""
+
+    slug, status, title = "config-invalid", 422, "Something in this is not valid."
+
+
+class RateLimited(ProblemError):
+    """Too many calls."""
+
+    slug, status, title = "rate-limited", 429, "Too many requests; try again shortly."
+    retryable = True
+
+
+class NoteGenerationFailed(ProblemError):
+    """The writer could not make a note; the transcript is kept."""
+
+    slug, status, title = "note-generation-failed", 502, "The note could not be generated."
+    retryable = True
+
+
+class Overloaded(ProblemError):
+    """No capacity for another session right now."""
+
+    slug, status, title = "overloaded", 503, "No capacity right now."
+    retryable = True
+
+
+class WorkerUnreachable(ProblemError):
+    """The process that serves this session does not answer."""
+
+    slug, status, title = "worker-unreachable", 503, "The service for this session does not answer."
+    retryable = True
+
+
+class SetupError(QuietnoteError):
+    """This machine lacks something; the message is one line for a terminal."""
+
+
+class ModelMissing(SetupError):
+    """No weights where the resolver looked."""
+
+    def __init__(self, name: str, looked_in: list[str]) -> None:
+        self.name, self.looked_in = name, looked_in
+        super().__init__(f"speech model {name!r} was not found; looked in: {', '.join(looked_in) or 'nowhere'}")
+
+
+class ModelHashMismatch(SetupError):
+    """Weights whose SHA-256 is not the pinned one."""
+
+    def __init__(self, name: str, path: str, expected: str, found: str) -> None:
+        self.name, self.path, self.expected, self.found = name, path, expected, found
+        super().__init__(
+            f"speech model {name!r} at {path} has SHA-256 {found[:12]}..., expected {expected[:12]}...; refusing to load it"
+        )
+
+
+class PortBusy(SetupError):
+    """The address is taken."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        super().__init__(f"{host}:{port} is already in use; choose another with --port")
+
+
+def problem_classes() -> list[type[ProblemError]]:
+    """Every concrete problem, in the order of the tree."""
+    return list(ProblemError.__subclasses__())

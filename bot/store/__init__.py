@@ -1,0 +1,1 @@
+"""The ground: database, keys, erasure, receipts, and the live bus."""

@@ -1,0 +1,332 @@
+"""The tables. Words are stored only sealed; ids, states, times and hashes are plain.
+
+``sealed_*`` columns hold :mod:`bot.store.vault` envelopes. ``session_events`` is the one log that streams, webhooks and
+the inbox are fed from; a row is written in the same transaction as the change it tells of.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Boolean, DateTime, ForeignKey, Integer, LargeBinary, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Timezone-aware UTC in Python on every database; SQLite itself forgets the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be stored")
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+
+
+class Base(DeclarativeBase):
+    """Root of the tables."""
+
+    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON, bytes: LargeBinary}
+
+
+class ClinicRow(Base):
+    """A clinic, pointing at its current configuration."""
+
+    __tablename__ = "clinics"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer)
+
+
+class ClinicVersionRow(Base):
+    """One version of a clinic's configuration; never changed."""
+
+    __tablename__ = "clinic_versions"
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinics.id"), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
+    config: Mapped[dict[str, Any]]
+    author: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[datetime]
+
+
+class ApiKeyRow(Base):
+    """A platform's key, as a hash."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinics.id"))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[str] = mapped_column(String(128))
+    label: Mapped[str] = mapped_column(String(128), default="")
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class UserRow(Base):
+    """A person who signs in to the pages."""
+
+    __tablename__ = "users"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinics.id"))
+    email: Mapped[str] = mapped_column(String(254), unique=True)
+    display_name: Mapped[str] = mapped_column(String(200))
+    role: Mapped[str] = mapped_column(String(16))
+    password_hash: Mapped[str] = mapped_column(String(256))
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+
+
+class CookieRow(Base):
+    """A signed-in browser, by the hash of its cookie."""
+
+    __tablename__ = "cookies"
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    csrf: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class SessionRow(Base):
+    """A session: the states of its machines, its clinic's snapshot, its clocks."""
+
+    __tablename__ = "sessions"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinics.id"), index=True)
+    clinic_version: Mapped[int] = mapped_column(Integer)
+    snapshot: Mapped[dict[str, Any]]
+    transport: Mapped[str] = mapped_column(String(16))
+    room_name: Mapped[str | None] = mapped_column(String(128))
+    mode: Mapped[str] = mapped_column(String(16), default="full")
+    template: Mapped[str] = mapped_column(String(64))
+    language: Mapped[str] = mapped_column(String(8))
+    clinician_user_id: Mapped[str | None] = mapped_column(String(128), index=True)
+    appointment_external_id: Mapped[str | None] = mapped_column(String(128))
+    appointment_starts_at: Mapped[datetime | None]
+    appointment_ends_at: Mapped[datetime | None]
+    bot: Mapped[str] = mapped_column(String(24), default="absent")
+    bot_end_reason: Mapped[str | None] = mapped_column(String(32))
+    capture: Mapped[str] = mapped_column(String(24), default="off")
+    pause_reasons: Mapped[str] = mapped_column(String(128), default="")
+    """Comma-separated, sorted; empty when nothing holds capture back."""
+    audio: Mapped[str] = mapped_column(String(16), default="absent")
+    transcript: Mapped[str] = mapped_column(String(16), default="absent")
+    note: Mapped[str] = mapped_column(String(16), default="absent")
+    failure_slug: Mapped[str | None] = mapped_column(String(64))
+    seq: Mapped[int] = mapped_column(Integer, default=0)
+    """Sequence of the last row of this session in session_events."""
+    epoch: Mapped[int] = mapped_column(Integer, default=0)
+    """Raised by erasure: a writer that began under an older epoch may write no more."""
+    created_at: Mapped[datetime]
+    call_started_at: Mapped[datetime | None]
+    """Zero of the call's clock."""
+    captured_from: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    transcript_ready_at: Mapped[datetime | None]
+    audio_erased_at: Mapped[datetime | None]
+    draft_ready_at: Mapped[datetime | None]
+    purge_at: Mapped[datetime | None] = mapped_column(index=True)
+    erase_by: Mapped[datetime | None] = mapped_column(index=True)
+
+
+class ParticipantRow(Base):
+    """A person invited to a session."""
+
+    __tablename__ = "participants"
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16))
+    sealed_name: Mapped[bytes]
+    invite_sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
+    """Hash of the code in this person's link."""
+    consent: Mapped[str] = mapped_column(String(16), default="unknown")
+    admitted: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+class ConsentRow(Base):
+    """One answer of one participant; never changed."""
+
+    __tablename__ = "consents"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), index=True)
+    participant_id: Mapped[str] = mapped_column(String(64))
+    decision: Mapped[str] = mapped_column(String(16))
+    method: Mapped[str] = mapped_column(String(32))
+    text_version: Mapped[str] = mapped_column(String(32))
+    text_sha256: Mapped[str] = mapped_column(String(64))
+    by: Mapped[str] = mapped_column(String(128))
+    at: Mapped[datetime]
+
+
+class LaneRow(Base):
+    """A participant's lane: its ledger, and how far its words are committed."""
+
+    __tablename__ = "lanes"
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    participant_id: Mapped[str] = mapped_column(String(64))
+    role: Mapped[str] = mapped_column(String(16))
+    ledger: Mapped[dict[str, Any]]
+    committed_through_sample: Mapped[int] = mapped_column(BigInteger, default=0)
+    hash_tree: Mapped[dict[str, Any]]
+    """Append-only tree over the hashes of the sealed chunks: {"count": n, "peaks": [hex, ...]}."""
+
+
+class SegmentRow(Base):
+    """A final, sealed under the session's words key."""
+
+    __tablename__ = "segments"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), index=True)
+    lane_id: Mapped[str] = mapped_column(String(40))
+    participant_id: Mapped[str] = mapped_column(String(64))
+    start_ms: Mapped[int] = mapped_column(BigInteger)
+    end_ms: Mapped[int] = mapped_column(BigInteger)
+    sealed: Mapped[bytes]
+
+
+class GapRow(Base):
+    """A stretch without words, and why."""
+
+    __tablename__ = "gaps"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), index=True)
+    participant_id: Mapped[str | None] = mapped_column(String(64))
+    start_ms: Mapped[int] = mapped_column(BigInteger)
+    end_ms: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(String(16))
+    pause_reasons: Mapped[str] = mapped_column(String(128), default="")
+
+
+class ControlMessageRow(Base):
+    """A control message that was carried out: its ack is given again when it comes again."""
+
+    __tablename__ = "control_messages"
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
+    message_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    participant_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ack: Mapped[dict[str, Any]]
+
+
+class InputRow(Base):
+    """Text a clinician added, sealed under the clinic's key."""
+
+    __tablename__ = "inputs"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    sealed: Mapped[bytes]
+    author_id: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[datetime]
+
+
+class NoteRow(Base):
+    """A session's note: its current content sealed under the clinic's key."""
+
+    __tablename__ = "notes"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), unique=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinics.id"), index=True)
+    version: Mapped[int] = mapped_column(Integer, default=1)
+    sealed: Mapped[bytes]
+    created_at: Mapped[datetime]
+    signed_at: Mapped[datetime | None]
+    signed_by: Mapped[str | None] = mapped_column(String(128))
+    content_sha256: Mapped[str | None] = mapped_column(String(64))
+
+
+class InboxRow(Base):
+    """An item of the Notes inbox, at most one of a kind for a note's version."""
+
+    __tablename__ = "inbox"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinics.id"), index=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"))
+    note_id: Mapped[str | None] = mapped_column(String(40))
+    clinician_user_id: Mapped[str | None] = mapped_column(String(128))
+    kind: Mapped[str] = mapped_column(String(32))
+    dedupe: Mapped[str] = mapped_column(String(128), unique=True)
+    reason_slug: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    read_at: Mapped[datetime | None]
+
+
+class ReceiptRow(Base):
+    """A signed erasure receipt, as the exact bytes that were signed."""
+
+    __tablename__ = "receipts"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    body: Mapped[bytes]
+    created_at: Mapped[datetime]
+    __table_args__ = (UniqueConstraint("session_id", "kind"),)
+
+
+class SessionEventRow(Base):
+    """A change of state, in order. Ids and states only."""
+
+    __tablename__ = "session_events"
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(48))
+    at: Mapped[datetime]
+    data: Mapped[dict[str, Any]]
+
+
+class WebhookRow(Base):
+    """An endpoint that is told of events."""
+
+    __tablename__ = "webhooks"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    clinic_id: Mapped[str] = mapped_column(ForeignKey("clinics.id"), index=True)
+    url: Mapped[str] = mapped_column(String(2048))
+    sealed_secret: Mapped[bytes]
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+
+
+class DeliveryRow(Base):
+    """One event for one endpoint, and how its delivery went."""
+
+    __tablename__ = "deliveries"
+    id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id"), index=True)
+    session_id: Mapped[str] = mapped_column(String(40))
+    event_seq: Mapped[int] = mapped_column(Integer)
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    next_at: Mapped[datetime | None] = mapped_column(index=True)
+    delivered_at: Mapped[datetime | None]
+    last_status: Mapped[int | None] = mapped_column(Integer)
+
+
+class IdempotencyRow(Base):
+    """The answer to a POST that carried an Idempotency-Key, sealed under the clinic's key."""
+
+    __tablename__ = "idempotency"
+    clinic_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_sha256: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int] = mapped_column(Integer)
+    sealed: Mapped[bytes]
+    created_at: Mapped[datetime]
+
+
+class AuditRow(Base):
+    """One link of the audit chain: who did what to which object, and when."""
+
+    __tablename__ = "audit"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    clinic_id: Mapped[str] = mapped_column(String(64), index=True)
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(128))
+    action: Mapped[str] = mapped_column(String(64))
+    target: Mapped[str] = mapped_column(String(128))
+    previous_sha256: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64))
