@@ -23,6 +23,7 @@
     |   +-- RateLimited              rate-limited 429
     |   +-- NoteGenerationFailed     note-generation-failed 502
     |   +-- Overloaded               overloaded 503
+    |   |   +-- StorageUnavailable   overloaded 503: disk full, locked, read-only, damaged
     |   +-- WorkerUnreachable        worker-unreachable 503
     +-- SetupError                   this machine lacks something; one line, no slug
         +-- ModelMissing             no weights where the resolver looked
@@ -35,6 +36,7 @@ its own message; ``retryable`` tells whether the same call may succeed later wit
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -184,6 +186,35 @@ class Overloaded(ProblemError):
 
     slug, status, title = "overloaded", 503, "No capacity right now."
     retryable = True
+
+
+class StorageUnavailable(Overloaded):
+    """The database or the key store cannot be read or written; nothing was changed.
+
+    ``cause`` is one of ``full locked read_only damaged io``.
+    """
+
+    title = "The store cannot be used right now."
+    _WORDS: ClassVar[dict[str, str]] = {
+        "full": "the disk is full",
+        "locked": "it is locked by another process",
+        "read_only": "it is read-only",
+        "damaged": "it is damaged or not ours",
+        "io": "the disk does not answer",
+    }
+
+    def __init__(self, what: str, cause: str) -> None:
+        self.what, self.cause = what, cause
+        super().__init__(f"The {what} cannot be used: {self._WORDS[cause]}.", cause=cause)
+
+    @classmethod
+    def of(cls, what: str, error: OSError) -> StorageUnavailable:
+        """The error to raise for an operating-system error, without its message."""
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            return cls(what, "full")
+        if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+            return cls(what, "read_only")
+        return cls(what, "locked" if error.errno == errno.EAGAIN else "io")
 
 
 class WorkerUnreachable(ProblemError):

@@ -24,8 +24,9 @@ BOT: Mapping[BotState, frozenset[BotState]] = {
     B.IN_CALL: frozenset({B.REJOINING, B.LEAVING, B.FAILED}),
     B.REJOINING: frozenset({B.IN_CALL, B.LEAVING, B.FAILED}),
     B.LEAVING: frozenset({B.DONE, B.FAILED}),
-    B.DONE: frozenset(),
-    B.FAILED: frozenset(),
+    # a run ends in done or failed; a later Start of the same session begins another run
+    B.DONE: frozenset({B.REQUESTED}),
+    B.FAILED: frozenset({B.REQUESTED}),
 }
 
 CONSENT: Mapping[ConsentState, frozenset[ConsentState]] = {

@@ -7,9 +7,20 @@ the inbox are fed from; a row is written in the same transaction as the change i
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Boolean, DateTime, ForeignKey, Integer, LargeBinary, String, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    DateTime,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -20,19 +31,29 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        """To the database: UTC. Raises ValueError for a time without a zone."""
         if value is not None and value.tzinfo is None:
             raise ValueError("a time without a zone cannot be stored")
         return value.astimezone(UTC) if value else None
 
-    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        """From the database: UTC, with its zone."""
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
 
 
 class Base(DeclarativeBase):
     """Root of the tables."""
 
-    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON, bytes: LargeBinary}
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UtcDateTime(), dict[str, Any]: JSON, bytes: LargeBinary}
 
 
 class ClinicRow(Base):
@@ -176,6 +197,7 @@ class LaneRow(Base):
     committed_through_sample: Mapped[int] = mapped_column(BigInteger, default=0)
     hash_tree: Mapped[dict[str, Any]]
     """Append-only tree over the hashes of the sealed chunks: {"count": n, "peaks": [hex, ...]}."""
+    __table_args__ = (UniqueConstraint("session_id", "participant_id"),)
 
 
 class SegmentRow(Base):
@@ -328,5 +350,6 @@ class AuditRow(Base):
     actor: Mapped[str] = mapped_column(String(128))
     action: Mapped[str] = mapped_column(String(64))
     target: Mapped[str] = mapped_column(String(128))
-    previous_sha256: Mapped[str] = mapped_column(String(64))
+    previous_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    """Unique, so that two writers cannot both continue the same link."""
     sha256: Mapped[str] = mapped_column(String(64))

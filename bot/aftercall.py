@@ -1,0 +1,333 @@
+"""After the call: what was captured becomes a transcript, the audio is destroyed, the words become a draft note.
+
+One durable workflow a session. A step that finished is never run again; a step that a crash interrupted is, so each is
+written to come to the same end however often it runs:
+
+    ========  ===================================  ===========================================  ======================
+    step      what it does                         run again                                    fails for good
+    ========  ===================================  ===========================================  ======================
+    drain     recognises what the spool still      begins where each lane's last final was      transcript ``failed``
+              holds past each lane's watermark     committed
+    commit    transcript ``ready`` (or ``failed``; finds the state it set                       begun again by a sweep
+              no words: says so)
+    erase     epoch, keys, copies, receipt;        converges to the one stored receipt          words go on; a sweep
+              audio ``erased``                                                                  erases again
+    draft     note ``queued``, ``generating``,     a stored draft stays; else written anew      note ``failed``, words
+              ``draft``; sealed                                                                 kept, may be retried
+    deliver   inbox item, webhooks                 one item a draft or failure, by its key      begun again by a sweep
+    ========  ===================================  ===========================================  ======================
+
+The workflow ends at the inbox. Destroying transcripts and overdue audio is :meth:`AfterCall.sweep`, run at start and on
+a schedule: a workflow asleep for days would not survive an upgrade. Step inputs and outputs, which the engine stores,
+are ids, states, counts and hashes.
+
+How it survives a crash, and how it runs beside the event loop, is :mod:`bot.durable`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from bot.clinics import ClinicConfig, NoteChoice
+from bot.durable import Durable, reason_of
+from bot.errors import NoteGenerationFailed, TranscriptPurged
+from bot.events import AudioState, CaptureState, NoteDraft, NoteRequest, NoteState, TranscriptState
+from bot.notes.contract import NoteWriter
+from bot.store.erase import Eraser
+from bot.store.sessions import SessionRecord, SessionStore
+
+log = structlog.get_logger()
+
+VERSION = "1"
+"""Raised only when the recorded steps of a running workflow would no longer fit this file; unfinished workflows of an
+older version are begun anew by :meth:`AfterCall.sweep`."""
+
+ATTEMPTS = 4
+RETRY_AFTER_S = 0.5
+DRAIN_TIMEOUT_S = 1800.0
+STEP_TIMEOUT_S = 120.0
+DRAFT_TIMEOUT_S = 3600.0
+
+NO_AUDIO = "capture-no-audio"
+"""Nothing was captured, so there is no note."""
+NO_WORDS = "audio-too-short"
+"""Sound was captured and nothing was said in it, so there is no note."""
+TRANSCRIPTION_FAILED = "transcription-failed"
+NOTE_FAILED = NoteGenerationFailed.slug
+
+SETTLED_NOTES = frozenset({NoteState.DRAFT, NoteState.SIGNED, NoteState.AMENDED, NoteState.DISCARDED})
+FAILURES = frozenset({"note.failed", "transcript.failed", "transcript.ready", "transcript.absent"})
+"""Events that may bring a failure with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class AfterCallServices:
+    """What the steps need. All of it is used on the event loop only."""
+
+    store: SessionStore
+    eraser: Eraser
+    recognise_rest: Callable[[str], Awaitable[int]]
+    """Recognise and commit what the session's spools hold past each lane's watermark; how many finals that made."""
+    writer_for: Callable[[NoteChoice], NoteWriter]
+    check: Callable[[NoteDraft, NoteRequest], NoteDraft]
+    """Hold a draft against its evidence."""
+    encode: Callable[[NoteDraft], bytes]
+    progress: Callable[[str, str, int, int], Awaitable[None]] | None = None
+    """Told (session id, step, done, total) while the workflow runs."""
+    deliver: Callable[[str], Awaitable[None]] | None = None
+    """Told that a session may have something for webhooks. Must be idempotent."""
+
+
+class AfterCall:
+    """The after-call workflow of one process. Only one may be launched at a time."""
+
+    def __init__(
+        self, services: AfterCallServices, *, database_url: str, executor_id: str, retry_after_s: float = RETRY_AFTER_S
+    ) -> None:
+        self._services = services
+        self._engine = Durable(
+            self._workflow,
+            name="aftercall",
+            version=VERSION,
+            database_url=database_url,
+            executor_id=executor_id,
+            attempts=ATTEMPTS,
+            retry_after_s=retry_after_s,
+        )
+
+    async def launch(self) -> None:
+        """Start; workflows that a crash interrupted go on by themselves."""
+        await self._engine.launch()
+
+    async def close(self) -> None:
+        """Stop; running steps are left for the next launch. Idempotent."""
+        await self._engine.close()
+
+    # -- asking for it -------------------------------------------------------------------------------------------------
+
+    async def begin(self, session_id: str) -> None:
+        """Start the workflow of a session that has ended. Again: nothing, unless it ended with work left undone."""
+        unsettled = {record.id for record in await self._services.store.unfinished()}
+        await self._engine.start(session_id, again=session_id in unsettled)
+
+    async def retry(self, session_id: str) -> None:
+        """Try a failed note again."""
+        record = await self._services.store.get(session_id)
+        if record.note is NoteState.FAILED:
+            await self._services.store.change(session_id, "note.queued", note=NoteState.QUEUED, failure_slug=None)
+            await self.begin(session_id)
+
+    async def wait(self, session_id: str) -> None:
+        """Wait until the session's workflow has ended."""
+        await self._engine.wait(session_id)
+
+    async def discard(self, session_id: str) -> None:
+        """Destroy a discarded session's audio and every word of it. Idempotent."""
+        await self._services.eraser.erase_audio(session_id)
+        await self._services.store.purge_transcript(session_id, "discarded")
+
+    async def sweep(self) -> None:
+        """Destroy what is due and take up what was left undone; at start, after :meth:`launch`, and on a schedule.
+
+        Idempotent; what fails for one session is tried at the next sweep and stops no other.
+        """
+        store = self._services.store
+        for session_id in await store.due_erasures():
+            log.error("erase_overdue", session_id=session_id)
+            await self._guarded("erase", session_id, self._force_erasure(session_id))
+        for session_id in await store.due_purges():
+            await self._guarded("purge", session_id, store.purge_transcript(session_id, "retention"))
+        for record in await store.unfinished():
+            if record.capture is CaptureState.DISCARDED:
+                await self._guarded("discard", record.id, self.discard(record.id))
+            elif record.capture is CaptureState.FINISHED and await self._engine.was_started(record.id):
+                await self._guarded("begin", record.id, self._take_up(record))
+
+    async def _force_erasure(self, session_id: str) -> None:
+        await self._services.eraser.erase_audio(session_id)
+        record = await self._services.store.get(session_id)
+        if record.transcript is TranscriptState.LIVE and record.capture is CaptureState.FINISHED:
+            await self._commit(session_id, drained=False)
+
+    async def _take_up(self, record: SessionRecord) -> None:
+        """Go on with a session whose workflow ended before its work was done; a running one is left alone."""
+        if await self._engine.is_running(record.id):
+            return
+        if record.audio is AudioState.HELD and record.transcript in {TranscriptState.READY, TranscriptState.FAILED}:
+            await self._services.eraser.erase_audio(record.id)
+        await self.begin(record.id)
+
+    async def _guarded(self, what: str, session_id: str, work: Awaitable[object]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001  the next sweep tries again
+            log.warning("sweep_failed", what=what, session_id=session_id, error=type(error).__name__)
+
+    # -- the workflow, on an engine thread -----------------------------------------------------------------------------
+
+    def _workflow(self, engine: Durable, session_id: str) -> None:
+        """The table above. Every decision rests on what a step gave or raised, so a resumed run decides the same."""
+
+        def step(name: str, work: Callable[[], Any], timeout_s: float = STEP_TIMEOUT_S) -> None:
+            engine.step(name, session_id, work, timeout_s=timeout_s)
+
+        drained = True
+        try:
+            step("drain", lambda: self._drain(session_id), DRAIN_TIMEOUT_S)
+        except Exception:  # noqa: BLE001  logged by the engine; the transcript will say so
+            drained = False
+        step("commit", lambda: self._commit(session_id, drained=drained))
+        try:
+            step("erase", lambda: self._erase(session_id))
+        except Exception:  # noqa: BLE001  the keys go first, and the sweep goes on; the words need not wait
+            log.warning("erase_incomplete", session_id=session_id)
+        try:
+            step("draft", lambda: self._draft(session_id), DRAFT_TIMEOUT_S)
+        except Exception as error:  # noqa: BLE001  told to the clinician by its slug
+            slug = reason_of(error) or NOTE_FAILED
+            step("fail", lambda: self._fail_note(session_id, slug))
+        step("deliver", lambda: self._deliver(session_id))
+
+    # -- the steps, on the event loop ----------------------------------------------------------------------------------
+
+    async def _drain(self, session_id: str) -> dict[str, Any]:
+        record = await self._services.store.get(session_id)
+        if record.audio is not AudioState.HELD or record.capture is not CaptureState.FINISHED:
+            return _outcome(record.audio.value)
+        await self._progress(session_id, "transcript", 0)
+        return _outcome(record.audio.value, await self._services.recognise_rest(session_id))
+
+    async def _commit(self, session_id: str, *, drained: bool) -> dict[str, Any]:
+        store = self._services.store
+        record = await store.get(session_id)
+        if record.transcript is TranscriptState.ABSENT and record.note is NoteState.ABSENT:
+            slug = await self._why_no_words(session_id)
+            if slug != record.failure_slug:
+                await store.change(session_id, "transcript.absent", failure_slug=slug)
+        if record.transcript is not TranscriptState.LIVE:
+            return _outcome(record.transcript.value)
+        try:
+            segments = len((await store.transcript(session_id)).segments)
+        except TranscriptPurged:
+            return _outcome(TranscriptState.PURGED.value)
+        state, slug = TranscriptState.READY, None if segments else await self._why_no_words(session_id)
+        if not drained:
+            state, slug = TranscriptState.FAILED, TRANSCRIPTION_FAILED
+        kind = f"transcript.{state.value}"
+        await store.change(session_id, kind, data={"segments": segments}, transcript=state, failure_slug=slug)
+        await self._progress(session_id, "transcript", 1)
+        return _outcome(state.value, segments)
+
+    async def _why_no_words(self, session_id: str) -> str | None:
+        if await self._services.store.inputs(session_id):
+            return None
+        lanes = await self._services.store.lanes(session_id)
+        return NO_WORDS if any(lane.ledger.captured for lane in lanes) else NO_AUDIO
+
+    async def _erase(self, session_id: str) -> dict[str, Any]:
+        receipt = await self._services.eraser.erase_audio(session_id)
+        await self._progress(session_id, "erase", 1)
+        return _outcome(
+            "erased" if receipt else "absent", sha256=hashlib.sha256(receipt).hexdigest() if receipt else ""
+        )
+
+    async def _draft(self, session_id: str) -> dict[str, Any]:
+        store = self._services.store
+        record = await store.get(session_id)
+        if record.note in SETTLED_NOTES or record.transcript in {TranscriptState.PURGED, TranscriptState.FAILED}:
+            return _outcome(record.note.value)
+        if record.capture is CaptureState.DISCARDED or record.failure_slug in {NO_AUDIO, NO_WORDS}:
+            return _outcome(record.note.value)
+        if record.note in {NoteState.ABSENT, NoteState.FAILED}:
+            record = await store.change(session_id, "note.queued", note=NoteState.QUEUED, failure_slug=None)
+        if record.note is NoteState.QUEUED:
+            record = await store.change(session_id, "note.generating", note=NoteState.GENERATING)
+        request = await self._request(record)
+        writer = self._services.writer_for(ClinicConfig.model_validate(record.snapshot).note)
+        await self._progress(session_id, "draft", 0)
+        draft = self._services.check(await writer.write(request, self._writer_progress(session_id)), request)
+        content = self._services.encode(draft)
+        await store.save_note(session_id, content)
+        await self._progress(session_id, "draft", 1)
+        return _outcome(NoteState.DRAFT.value, sha256=hashlib.sha256(content).hexdigest())
+
+    async def _request(self, record: SessionRecord) -> NoteRequest:
+        store = self._services.store
+        lanes = await store.lanes(record.id)
+        captured = max((lane.ledger.captured for lane in lanes), default=0)
+        facts = {
+            "minutes_captured": str(round(captured / 16_000 / 60)),
+            "participants": ", ".join(sorted({p.role.value for p in await store.participants(record.id)})),
+        }
+        if record.captured_from is not None:
+            facts["started_at"] = record.captured_from.isoformat(timespec="minutes")
+        return NoteRequest(
+            session_id=record.id,
+            transcript=await store.transcript(record.id),
+            template_id=record.template,
+            inputs=tuple(await store.inputs(record.id)),
+            language=record.language,
+            facts=facts,
+        )
+
+    async def _fail_note(self, session_id: str, slug: str) -> dict[str, Any]:
+        """A note that could not be made keeps its transcript and says why; it may be retried."""
+        store = self._services.store
+        record = await store.get(session_id)
+        if record.note is NoteState.ABSENT:
+            record = await store.change(session_id, "note.queued", note=NoteState.QUEUED)
+        if record.note in {NoteState.QUEUED, NoteState.GENERATING}:
+            record = await store.change(session_id, "note.failed", note=NoteState.FAILED, failure_slug=slug)
+        return _outcome(record.note.value)
+
+    async def _deliver(self, session_id: str) -> dict[str, Any]:
+        store = self._services.store
+        record = await store.get(session_id)
+        kind = None
+        if record.note is NoteState.DRAFT:
+            note = await store.note_of(session_id)
+            kind = "draft_ready"
+            await store.inbox_add(session_id, kind, dedupe=f"{kind}:{note.id}:{note.version}")
+        elif record.failure_slug is not None and record.capture is not CaptureState.DISCARDED:
+            kind = "failed"
+            dedupe = f"{kind}:{session_id}:{await self._failed_at(session_id)}"
+            await store.inbox_add(session_id, kind, dedupe=dedupe, reason_slug=record.failure_slug)
+        if self._services.deliver is not None:
+            await self._services.deliver(session_id)
+        await self._progress(session_id, "done", 1)
+        return _outcome(kind or "nothing")
+
+    async def _failed_at(self, session_id: str) -> int:
+        """The event that told of the failure: each failure is told once, however often this step runs."""
+        seq = last = 0
+        while events := await self._services.store.events(session_id, seq):
+            seq = events[-1].seq
+            last = max((event.seq for event in events if event.kind in FAILURES), default=last)
+        return last
+
+    async def _progress(self, session_id: str, step: str, done: int, total: int = 1) -> None:
+        if self._services.progress is None:
+            return
+        try:
+            await self._services.progress(session_id, step, done, total)
+        except Exception as error:  # noqa: BLE001  a page that cannot be told stops no workflow
+            log.warning("progress_not_told", session_id=session_id, error=type(error).__name__)
+
+    def _writer_progress(self, session_id: str) -> Callable[[str, int, int], None]:
+        loop = asyncio.get_running_loop()
+
+        def tell(step: str, done: int, total: int) -> None:
+            loop.call_soon_threadsafe(lambda: self._engine.own(self._progress(session_id, step, done, total)))
+
+        return tell
+
+
+def _outcome(state: str, count: int = 0, sha256: str = "") -> dict[str, Any]:
+    """What a step leaves in the engine's database."""
+    return {"state": state, "count": count, "sha256": sha256}

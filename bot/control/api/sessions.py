@@ -1,0 +1,205 @@
+"""Sessions: made, listed, read, and what is said about them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from bot.control.api import bodies, views
+from bot.control.api.deps import Answer, Called, Cursor, Limit, Served, once, page
+from bot.control.auth import Caller, need_scope, session_for
+from bot.control.capture import Action, ActorKind, permit
+from bot.control.lobby import BOT_ID
+from bot.control.services import Services
+from bot.control.tokens import LIFETIME
+from bot.errors import ConfigInvalid, Forbidden, NotFound
+from bot.events import Role
+from bot.store.records import NewParticipant, NewSession, SessionRecord
+
+router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
+
+CODE_BYTES = 24
+"""Randomness of an invitation's code: 192 bits."""
+
+
+@router.post("", status_code=201, summary="Make a session")
+async def create(request: Request, body: bodies.NewSessionBody, caller: Called, services: Served) -> Response:
+    """A session, and for each participant a join token and a personal link. The link carries its code as a fragment."""
+    need_scope(caller, "sessions")
+    if caller.actor.kind is ActorKind.PARTICIPANT:
+        raise Forbidden("A session token is for its own session.")
+    if body.clinic_id != caller.actor.clinic_id:
+        raise NotFound("There is no such clinic.")
+    new, codes = _new_session(body, caller, services)
+
+    async def work() -> Answer:
+        record = await services.store.create(new)
+        people = await services.store.participants(record.id)
+        base = base_url(services, request)
+        join = [
+            {
+                "participant_id": person.id,
+                "role": person.role.value,
+                "token": token_for(services, record, person.id, person.role),
+                "invite_url": f"{base}/join/{record.id}#{codes[person.id]}",
+            }
+            for person in people
+        ]
+        return 201, {"session": views.session(record, people), "join": join}
+
+    return await once(request, services, work, clinic_id=caller.actor.clinic_id, who=caller.who)
+
+
+def _new_session(body: bodies.NewSessionBody, caller: Caller, services: Services) -> tuple[NewSession, dict[str, str]]:
+    if body.room.transport != "builtin":
+        raise ConfigInvalid("room.transport: this service has built-in rooms only.")
+    if body.template is not None and body.template not in services.templates:
+        raise ConfigInvalid(f"template: one of {', '.join(sorted(services.templates)) or 'none is installed'}.")
+    people = [_participant(one, caller) for one in body.participants]
+    if caller.user is not None and not any(role is Role.CLINICIAN for _, role, _ in people):
+        people.insert(0, (caller.user.id, Role.CLINICIAN, caller.user.display_name))
+    if not any(role is Role.CLINICIAN for _, role, _ in people):
+        raise ConfigInvalid("participants: a session needs a clinician.")
+    if any(person_id == BOT_ID for person_id, _, _ in people):
+        raise ConfigInvalid(f"participants: the id {BOT_ID!r} is the bot's.")
+    clinician_id = next(person_id for person_id, role, _ in people if role is Role.CLINICIAN)
+    codes = {person_id: secrets.token_urlsafe(CODE_BYTES) for person_id, _, _ in people}
+    appointment = body.appointment
+    new = NewSession(
+        clinic_id=body.clinic_id,
+        transport=body.room.transport,
+        room_name=body.room.name,
+        mode=body.mode,
+        template=body.template,
+        language=body.language,
+        clinician_user_id=caller.actor.user_id or clinician_id,
+        appointment_external_id=appointment.external_id if appointment else None,
+        appointment_starts_at=appointment.starts_at if appointment else None,
+        appointment_ends_at=appointment.ends_at if appointment else None,
+        participants=tuple(NewParticipant(pid, role, name, codes[pid]) for pid, role, name in people),
+    )
+    return new, codes
+
+
+def _participant(one: bodies.Participant, caller: Caller) -> tuple[str, Role, str]:
+    own = caller.actor.user_id if one.role is Role.CLINICIAN else None
+    return one.id or own or f"p-{secrets.token_hex(8)}", one.role, one.display_name
+
+
+def token_for(services: Services, record: SessionRecord, participant_id: str, role: Role) -> str:
+    """A session token that lasts until well after the appointment."""
+    lifetime = LIFETIME
+    if record.appointment_ends_at is not None:
+        left = record.appointment_ends_at + timedelta(hours=2) - services.clock.now()
+        lifetime = min(max(lifetime, left), timedelta(days=14))
+    return services.tokens.issue(
+        session_id=record.id,
+        participant_id=participant_id,
+        role=role,
+        clinic_id=record.clinic_id,
+        lifetime=lifetime,
+    )
+
+
+def base_url(services: Services, request: Request) -> str:
+    """Where people reach the pages."""
+    settings = services.settings
+    if settings.public_url or settings.port:
+        return settings.base_url
+    return str(request.base_url).rstrip("/")
+
+
+@router.get("", summary="List sessions, newest first")
+async def list_sessions(
+    caller: Called, services: Served, limit: Limit = 50, cursor: Cursor = None
+) -> dict[str, Any]:
+    """A platform sees its clinic's sessions, a clinician their own."""
+    need_scope(caller, "sessions")
+    if caller.actor.kind is ActorKind.PARTICIPANT:
+        raise Forbidden("A session token is for its own session.")
+    records, following = await services.store.list(
+        caller.actor.clinic_id, limit=limit, cursor=cursor, clinician_user_id=caller.actor.user_id
+    )
+    return page([views.session(record) for record in records], following)
+
+
+@router.get("/{session_id}", summary="Read a session")
+async def read(session_id: str, caller: Called, services: Served) -> dict[str, Any]:
+    """The states of the four machines, the lanes' ledgers, timings, warnings; a client reads less."""
+    record = await session_for(services, caller, session_id)
+    permit(caller.actor, Action.READ_STATE)
+    if not views.reads_all(caller.actor):
+        me = await services.store.participant(session_id, caller.actor.participant_id or "")
+        return views.session_for_client(record, me)
+    people = await services.store.participants(session_id)
+    return views.session(record, people, await services.store.lanes(session_id))
+
+
+@router.get("/{session_id}/transcript", summary="Read the transcript")
+async def transcript(session_id: str, caller: Called, services: Served) -> dict[str, Any]:
+    """Segments and gaps on the call's clock; 410 once it was destroyed."""
+    await session_for(services, caller, session_id)
+    permit(caller.actor, Action.READ_TRANSCRIPT)
+    words = await services.store.transcript(session_id)
+    names = {person.id: person.display_name for person in await services.store.participants(session_id)}
+    return views.transcript(words, names)
+
+
+@router.post("/{session_id}/inputs", status_code=201, summary="Add text for the note")
+async def add_input(
+    request: Request, session_id: str, body: bodies.InputBody, caller: Called, services: Served
+) -> Response:
+    """Text a clinician gives the note to use, such as a summary of their own."""
+    await session_for(services, caller, session_id)
+    permit(caller.actor, Action.ADD_INPUT)
+
+    async def work() -> Answer:
+        made = await services.store.add_input(session_id, body.kind, body.text, caller.actor.name)
+        return 201, {"id": made.input_id, "session_id": session_id, "kind": made.kind}
+
+    return await once(request, services, work, clinic_id=caller.actor.clinic_id, who=caller.who)
+
+
+@router.post("/{session_id}/rejoin", summary="Join token for the session's own clinician")
+async def rejoin(request: Request, session_id: str, caller: Called, services: Served) -> Response:
+    """A signed-in clinician takes their seat again, from any browser."""
+    record = await session_for(services, caller, session_id)
+    if caller.actor.kind is not ActorKind.USER:
+        raise Forbidden("Only a signed-in clinician can do this.")
+    people = await services.store.participants(session_id)
+    clinicians = [person for person in people if person.role is Role.CLINICIAN]
+    own = next((p for p in clinicians if p.id == caller.actor.user_id), clinicians[0] if len(clinicians) == 1 else None)
+    if own is None:
+        raise NotFound
+
+    async def work() -> Answer:
+        token = token_for(services, record, own.id, own.role)
+        return 200, {"token": token, "participant": views.participant(own)}
+
+    return await once(request, services, work, clinic_id=caller.actor.clinic_id, who=caller.who)
+
+
+@router.get("/{session_id}/receipts", tags=["receipts"], summary="List erasure receipts")
+async def receipts(session_id: str, caller: Called, services: Served) -> dict[str, Any]:
+    """What was destroyed and when; each receipt's exact signed bytes are at its ``href``."""
+    await session_for(services, caller, session_id)
+    permit(caller.actor, Action.READ_TRANSCRIPT)
+    found = await services.store.receipts(session_id)
+    return page([views.receipt(record, json.loads(record.body)) for record in found], None)
+
+
+@router.get("/{session_id}/receipts/{receipt_id}", tags=["receipts"], summary="Download a receipt")
+async def receipt(session_id: str, receipt_id: str, caller: Called, services: Served) -> Response:
+    """The file as it was signed, for ``quietnote receipt verify``."""
+    await session_for(services, caller, session_id)
+    permit(caller.actor, Action.READ_TRANSCRIPT)
+    for record in await services.store.receipts(session_id):
+        if record.id == receipt_id:
+            name = f"quietnote-receipt-{record.kind}-{record.id}.json"
+            headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+            return Response(record.body, media_type="application/json", headers=headers)
+    raise NotFound

@@ -1,0 +1,210 @@
+"""Sessions, transcripts and the like as the outside reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from bot.control.capture import Actor
+from bot.control.wording import status_words
+from bot.events import SAMPLE_RATE_HZ, CaptureState, Role, Transcript, ms_of
+from bot.store.records import (
+    InboxRecord,
+    LaneRecord,
+    NoteSummary,
+    ParticipantRecord,
+    ReceiptRecord,
+    SessionRecord,
+)
+
+TIMES = (
+    "created_at",
+    "call_started_at",
+    "captured_from",
+    "ended_at",
+    "transcript_ready_at",
+    "audio_erased_at",
+    "draft_ready_at",
+    "purge_at",
+    "erase_by",
+)
+
+
+def when(at: datetime | None) -> str | None:
+    """A time as RFC 3339 in UTC, to the millisecond."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None
+
+
+def states(record: SessionRecord) -> dict[str, Any]:
+    """The four machines, and the words for them."""
+    return {
+        "seq": record.seq,
+        "bot": record.bot.value,
+        "bot_end_reason": record.bot_end_reason.value if record.bot_end_reason else None,
+        "capture": record.capture.value,
+        "pause_reasons": sorted(reason.value for reason in record.pause_reasons),
+        "audio": record.audio.value,
+        "transcript": record.transcript.value,
+        "note": record.note.value,
+        "note_id": record.note_id,
+        "words": status_words(record.capture, record.transcript, record.note),
+    }
+
+
+def session(
+    record: SessionRecord, participants: Sequence[ParticipantRecord] = (), lanes: Sequence[LaneRecord] = ()
+) -> dict[str, Any]:
+    """A session as its clinician and its platform read it."""
+    return {
+        "id": record.id,
+        "clinic_id": record.clinic_id,
+        "clinic_version": record.clinic_version,
+        "clinician_id": record.clinician_user_id,
+        "room": {"transport": record.transport, "name": record.room_name},
+        "mode": record.mode,
+        "template": record.template,
+        "language": record.language,
+        "appointment": _appointment(record),
+        **states(record),
+        "failure_slug": record.failure_slug,
+        "participants": [participant(person) for person in participants],
+        "lanes": [lane(one) for one in lanes],
+        "warnings": warnings(record, lanes),
+        **{name: when(getattr(record, name)) for name in TIMES},
+    }
+
+
+def session_for_client(record: SessionRecord, me: ParticipantRecord) -> dict[str, Any]:
+    """A session as everybody else in it reads it: the bot's state and their own consent, nothing more."""
+    full = states(record)
+    shown = ("seq", "bot", "bot_end_reason", "capture", "pause_reasons", "words")
+    return {
+        "id": record.id,
+        **{name: full[name] for name in shown},
+        "participants": [participant(me)],
+    }
+
+
+def participant(person: ParticipantRecord) -> dict[str, Any]:
+    """Somebody invited."""
+    return {
+        "id": person.id,
+        "role": person.role.value,
+        "display_name": person.display_name,
+        "consent": person.consent.value,
+        "admitted": person.admitted,
+    }
+
+
+def lane(record: LaneRecord) -> dict[str, Any]:
+    """A lane with its exact account, in samples."""
+    return {
+        "id": record.id,
+        "participant_id": record.participant_id,
+        "role": record.role.value,
+        "sample_rate_hz": SAMPLE_RATE_HZ,
+        "ledger": asdict(record.ledger),
+        "ledger_closes": record.ledger.closes,
+        "committed_through_sample": record.committed_through_sample,
+    }
+
+
+def warnings(record: SessionRecord, lanes: Sequence[LaneRecord]) -> list[dict[str, Any]]:
+    """What a reader of the session should know of its sound."""
+    found: list[dict[str, Any]] = []
+    for one in lanes:
+        if one.ledger.lost:
+            lost = {"slug": "audio-lost", "participant_id": one.participant_id, "ms": ms_of(one.ledger.lost)}
+            found.append(lost)
+        if record.capture in {CaptureState.FINISHED, CaptureState.DISCARDED} and not one.ledger.closes:
+            found.append({"slug": "ledger-open", "participant_id": one.participant_id})
+    if record.failure_slug:
+        found.append({"slug": record.failure_slug, "participant_id": None})
+    return found
+
+
+def _appointment(record: SessionRecord) -> dict[str, Any] | None:
+    if record.appointment_external_id is None:
+        return None
+    return {
+        "external_id": record.appointment_external_id,
+        "starts_at": when(record.appointment_starts_at),
+        "ends_at": when(record.appointment_ends_at),
+    }
+
+
+def transcript(words: Transcript, names: Mapping[str, str]) -> dict[str, Any]:
+    """A transcript with its gaps."""
+    return {
+        "session_id": words.session_id,
+        "language": words.language,
+        "segments": [
+            {
+                "id": s.segment_id,
+                "participant_id": s.participant_id,
+                "role": s.role.value,
+                "display_name": names.get(s.participant_id, s.role.value.capitalize()),
+                "start_ms": s.start_ms,
+                "end_ms": s.end_ms,
+                "text": s.text,
+                "confidence": round(s.confidence, 4),
+            }
+            for s in words.segments
+        ],
+        "gaps": [
+            {
+                "start_ms": g.start_ms,
+                "end_ms": g.end_ms,
+                "reason": g.reason.value,
+                "participant_id": g.participant_id,
+                "pause_reasons": [reason.value for reason in g.pause_reasons],
+            }
+            for g in words.gaps
+        ],
+    }
+
+
+def inbox_item(item: InboxRecord) -> dict[str, Any]:
+    """An item of the Notes inbox."""
+    return {
+        "id": item.id,
+        "kind": item.kind,
+        "session_id": item.session_id,
+        "note_id": item.note_id,
+        "created_at": when(item.created_at),
+        "read": item.read_at is not None,
+        "reason": item.reason_slug,
+    }
+
+
+def note_summary(summary: NoteSummary) -> dict[str, Any]:
+    """A line of the list of notes."""
+    return {
+        "session_id": summary.session_id,
+        "note_id": summary.note_id,
+        "state": summary.state.value,
+        "transcript": summary.transcript.value,
+        "reason": summary.failure_slug,
+        "created_at": when(summary.session_created_at),
+        "ended_at": when(summary.ended_at),
+        "signed_at": when(summary.signed_at),
+    }
+
+
+def receipt(record: ReceiptRecord, statement: Mapping[str, Any]) -> dict[str, Any]:
+    """A receipt: where its exact bytes are, and what it says."""
+    return {
+        "id": record.id,
+        "session_id": record.session_id,
+        "kind": record.kind,
+        "created_at": when(record.created_at),
+        "href": f"/v1/sessions/{record.session_id}/receipts/{record.id}",
+        "receipt": dict(statement),
+    }
+
+
+def reads_all(actor: Actor) -> bool:
+    """True for those who may read a session whole: its clinician, and the platform."""
+    return actor.role is Role.CLINICIAN or actor.participant_id is None

@@ -1,0 +1,280 @@
+"""The sound of one call while the bot is in it: room, lanes, windows, words.
+
+Owns everything that runs between the room and the database for one session. It knows gate states, not why they are
+so: consent and capture are decided in :mod:`bot.control.live`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from bot.asr.scheduler import LaneVoice, Scheduler
+from bot.clock import CallClock, Clock
+from bot.errors import QuietnoteError
+from bot.events import (
+    AudioFrame,
+    EndReason,
+    GateState,
+    LaneLevel,
+    Ledger,
+    Role,
+    Segment,
+    SpeechWindow,
+)
+from bot.media.builtin import BuiltinRoom
+from bot.media.pipeline import LanePipeline
+from bot.media.room import LaneStarted, RoomEvent
+from bot.media.spool import Spool
+from bot.media.vad import SileroVad
+from bot.media.worker import MediaThread
+from bot.store.sessions import SessionStore
+from bot.store.vault import Vault
+
+log = structlog.get_logger()
+
+TICK_S = 0.1
+LEVELS_EVERY = 2
+"""Ticks between level messages: five a second."""
+LEDGER_EVERY = 10
+"""Ticks between ledger messages and saved counters: one a second, as often as a chunk is sealed."""
+IN_FLIGHT_MS = 400
+"""How long after a boundary the last samples spoken before it may still arrive."""
+DRAIN_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class MediaServices:
+    """What every call of this process shares."""
+
+    clock: Clock
+    store: SessionStore
+    vault: Vault
+    worker: MediaThread
+    vad: SileroVad
+    scheduler: Scheduler
+    spool_dir: Path
+    ptime_ms: int
+    ice_servers: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Lane:
+    pipeline: LanePipeline
+    voice: LaneVoice
+    level: LaneLevel | None = None
+    committing: asyncio.Queue[Segment] = field(default_factory=lambda: asyncio.Queue(maxsize=1000))
+
+
+class CallMedia:
+    """Implements :class:`bot.media.room.RoomListener` for one session."""
+
+    def __init__(
+        self,
+        services: MediaServices,
+        session_id: str,
+        call_clock: CallClock,
+        *,
+        language: str,
+        spool_kind: str,
+        on_segment: Callable[[Segment], Awaitable[None]],
+        on_room_event: Callable[[RoomEvent], None],
+        on_fault: Callable[[str], None],
+    ) -> None:
+        self._services = services
+        self._session_id = session_id
+        self.call_clock = call_clock
+        self._language = language
+        self._spool_kind = spool_kind
+        self._on_segment = on_segment
+        self._on_room_event = on_room_event
+        self._on_fault = on_fault
+        self._lanes: dict[str, _Lane] = {}
+        self._lane_of: dict[str, str] = {}
+        self._gates: dict[str, GateState] = {}
+        self._segments: asyncio.Queue[Segment | None] = asyncio.Queue(maxsize=2000)
+        self._committer: asyncio.Task[None] | None = None
+        self._first_captured: asyncio.Event = asyncio.Event()
+        self.room: BuiltinRoom | None = None
+
+    # -- the room ----------------------------------------------------------------------------------------------------
+
+    async def open(self, people: Mapping[str, Role]) -> None:
+        """Make the lanes and take a seat in the room."""
+        for participant_id, role in people.items():
+            await self.ensure_lane(participant_id, role)
+        self._committer = asyncio.create_task(self._commit_segments(), name=f"commit:{self._session_id}")
+        self.room = BuiltinRoom(
+            call_clock=self.call_clock,
+            clock=self._services.clock,
+            worker=self._services.worker,
+            lane_ids=self._lane_of.__getitem__,
+            ptime_ms=self._services.ptime_ms,
+            ice_servers=self._services.ice_servers,
+        )
+        await self.room.join(self)
+
+    async def ensure_lane(self, participant_id: str, role: Role) -> None:
+        """Give a participant their lane; the same person always gets the same one back."""
+        if participant_id in self._lane_of:
+            return
+        record = await self._services.store.ensure_lane(self._session_id, participant_id, role)
+        services = self._services
+        loop = asyncio.get_running_loop()
+        voice = LaneVoice(self._session_id, record.id, participant_id, role, self._language)
+
+        def deliver(segment: Segment) -> None:
+            try:
+                self._segments.put_nowait(segment)
+            except asyncio.QueueFull:
+                if segment.final:
+                    self._on_fault("overloaded")
+
+        def on_window(window: SpeechWindow) -> None:
+            services.scheduler.submit(window, voice, deliver)
+
+        def on_level(level: LaneLevel) -> None:
+            loop.call_soon_threadsafe(self._note_level, level)
+
+        pipeline = LanePipeline(
+            lane_id=record.id,
+            vad=services.vad,
+            spool=Spool(
+                services.spool_dir, services.vault, self._session_id, record.id, kind=self._spool_kind
+            ),
+            on_window=on_window,
+            on_level=on_level,
+            ledger=record.ledger,
+            in_flight_ms=IN_FLIGHT_MS,
+        )
+        self._lanes[record.id] = _Lane(pipeline, voice)
+        self._lane_of[participant_id] = record.id
+
+    def event(self, event: RoomEvent) -> None:
+        """Pass what happened in the room upwards."""
+        if isinstance(event, LaneStarted):
+            log.info("lane_started", session_id=self._session_id, lane_id=event.lane_id)
+        self._on_room_event(event)
+
+    def frame(self, frame: AudioFrame) -> None:
+        """Hand a frame to its lane's gate. On the media thread."""
+        lane = self._lanes.get(frame.lane_id)
+        if lane is not None:
+            lane.pipeline.gate(frame)
+
+    # -- gates -------------------------------------------------------------------------------------------------------
+
+    def set_gates(self, gates: Mapping[str, GateState], at_sample: int) -> None:
+        """Set each participant's gate from ``at_sample`` on. Safe at any moment; nothing is awaited."""
+        for participant_id, state in gates.items():
+            lane_id = self._lane_of.get(participant_id)
+            if lane_id is None or self._gates.get(participant_id) is state:
+                continue
+            self._gates[participant_id] = state
+            self._lanes[lane_id].pipeline.set_state(state, at_sample)
+
+    def drop_open(self, participant_id: str) -> None:
+        """Throw away what of this lane is not yet in words: the open window, the pre-roll, waiting decodes."""
+        lane_id = self._lane_of.get(participant_id)
+        if lane_id is not None:
+            self._services.worker.post(self._lanes[lane_id].pipeline.discard_open)
+
+    def tick(self) -> None:
+        """Let lanes account for time in which no frame came."""
+        now = self.call_clock.now_sample()
+        for lane in self._lanes.values():
+            self._services.worker.post(lane.pipeline.elapse, now)
+
+    # -- figures -----------------------------------------------------------------------------------------------------
+
+    def levels(self) -> dict[str, dict[str, float]]:
+        """The loudness of each lane that is heard right now, by participant."""
+        now = self.call_clock.now_sample()
+        return {
+            lane.voice.participant_id: {"rms_dbfs": round(lane.level.rms_dbfs, 1), "peak_dbfs": round(lane.level.peak_dbfs, 1)}
+            for lane in self._lanes.values()
+            if lane.level is not None and now - lane.level.at_sample < 16_000
+        }
+
+    def ledgers(self) -> dict[str, Ledger]:
+        """Each participant's account so far."""
+        return {lane.voice.participant_id: lane.pipeline.ledger() for lane in self._lanes.values()}
+
+    async def save_ledgers(self) -> None:
+        """Persist the counters and the hash trees."""
+        for lane_id, lane in self._lanes.items():
+            await self._services.store.save_ledger(
+                self._session_id, lane_id, lane.pipeline.ledger(), lane.pipeline.hash_tree()
+            )
+
+    def _note_level(self, level: LaneLevel) -> None:
+        lane = self._lanes.get(level.lane_id)
+        if lane is not None:
+            lane.level = level
+
+    # -- words -------------------------------------------------------------------------------------------------------
+
+    async def _commit_segments(self) -> None:
+        while (segment := await self._segments.get()) is not None:
+            try:
+                if segment.final:
+                    await self._services.store.commit_final(self._session_id, segment)
+                    lane = self._lanes[segment.lane_id]
+                    self._services.worker.post(lane.pipeline.committed, segment.committed_through_sample)
+                await self._on_segment(segment)
+            except QuietnoteError as error:
+                # the audio stays in the spool, so the words are recognised again when the session ends
+                log.warning("final_not_committed", session_id=self._session_id, error=type(error).__name__)
+                self._on_fault(getattr(error, "slug", "overloaded"))
+            finally:
+                self._segments.task_done()
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    async def finish(self, at_sample: int) -> bool:
+        """End every lane at ``at_sample``, wait for the last words, save the books. True when every ledger closes."""
+        await asyncio.sleep(IN_FLIGHT_MS / 1000)
+        await self._on_worker(lambda lane: lane.pipeline.finish(at_sample))
+        drained = await self._services.scheduler.drain(self._session_id, DRAIN_TIMEOUT_S)
+        if drained:
+            await asyncio.wait_for(self._segments.join(), DRAIN_TIMEOUT_S)
+        await self._on_worker(lambda lane: lane.pipeline.flush())
+        await self.save_ledgers()
+        return all(lane.pipeline.ledger().closes for lane in self._lanes.values())
+
+    async def discard(self, at_sample: int) -> None:
+        """Throw away all that is held; nothing recognised later is delivered."""
+        self._services.scheduler.forget(self._session_id)
+        await self._on_worker(lambda lane: lane.pipeline.discard(at_sample))
+        await self.save_ledgers()
+
+    async def close(self, reason: EndReason) -> None:
+        """Leave the room and end every task. Idempotent."""
+        room, self.room = self.room, None
+        if room is not None:
+            await room.leave(reason)
+        committer, self._committer = self._committer, None
+        if committer is not None:
+            await self._segments.put(None)
+            await asyncio.wait_for(committer, DRAIN_TIMEOUT_S)
+        self._services.scheduler.forget(self._session_id)
+
+    async def _on_worker(self, act: Callable[[_Lane], None]) -> None:
+        """Run ``act`` for every lane on the media thread, and wait until it is done."""
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+
+        def run() -> None:
+            try:
+                for lane in self._lanes.values():
+                    act(lane)
+            finally:
+                loop.call_soon_threadsafe(done.set_result, None)
+
+        while not self._services.worker.post(run):
+            await asyncio.sleep(0.01)
+        await asyncio.wait_for(done, DRAIN_TIMEOUT_S)

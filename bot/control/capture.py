@@ -1,0 +1,241 @@
+"""Who may do what, and what each capture action does to the machine: both as plain data and pure functions.
+
+The doors (HTTP, data channel, WebSocket) all end here, so an action means the same through each of them. Identity
+comes from a verified token or key; nothing in a message can change it.
+
+What an action does, by the state it finds (``-`` is :class:`bot.errors.InvalidTransition`, nothing changes):
+
+    =========  ===============  ===============  ===========================  ==========  ===========
+    action     off              consent_pending  capturing / paused           finished    discarded
+    =========  ===============  ===============  ===========================  ==========  ===========
+    start      consent_pending  -                - / lifts clinician          -           -
+    pause      -                adds clinician   adds clinician               -           -
+    resume     -                -                - / lifts clinician          -           -
+    finish     -                finished         finished                     again: ok   -
+    discard    -                discarded        discarded                    -           again: ok
+    =========  ===============  ===============  ===========================  ==========  ===========
+
+``consent_pending`` becomes ``capturing`` by itself as soon as everybody who must agree has agreed, at once if they
+already have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bot.errors import Forbidden, InvalidTransition
+from bot.events import (
+    CLIENT_SIDE,
+    CaptureAction,
+    CaptureState,
+    ConsentState,
+    GateState,
+    PauseReason,
+    Role,
+)
+
+
+class ActorKind(StrEnum):
+    """By what kind of credentials somebody acts."""
+
+    PLATFORM = "platform"
+    """An API key, acting for the clinician it names."""
+    USER = "user"
+    """A person signed in to the pages."""
+    PARTICIPANT = "participant"
+    """A person in the call, by session token."""
+    SYSTEM = "system"
+    """Quietnote itself: time limits, an empty room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, by verified credentials."""
+
+    kind: ActorKind
+    clinic_id: str
+    role: Role | None = None
+    participant_id: str | None = None
+    user_id: str | None = None
+    scopes: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def name(self) -> str:
+        """An id for records: never a person's name."""
+        return self.participant_id or self.user_id or self.kind.value
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """What an action came to."""
+
+    state: CaptureState
+    effective_at_ms: int
+    """Media time on the call's clock from which it holds. Of a pause: nothing later than this is kept."""
+    seq: int
+
+
+class Action(StrEnum):
+    """Everything that is asked of a session, for the table below."""
+
+    CAPTURE = "capture"
+    ADMIT = "admit"
+    GRANT = "grant"
+    DECLINE = "decline"
+    REVOKE = "revoke"
+    READ_STATE = "read_state"
+    READ_CAPTIONS = "read_captions"
+    READ_TRANSCRIPT = "read_transcript"
+    READ_NOTE = "read_note"
+    ADD_INPUT = "add_input"
+    SIGN = "sign"
+
+
+CLINICIAN = frozenset({Role.CLINICIAN})
+EVERYBODY = frozenset(Role)
+
+PARTICIPANT_MAY: Mapping[Action, frozenset[Role]] = {
+    Action.CAPTURE: CLINICIAN,
+    Action.ADMIT: CLINICIAN,
+    Action.GRANT: EVERYBODY,  # one's own only
+    Action.DECLINE: EVERYBODY,  # one's own only
+    Action.REVOKE: EVERYBODY,  # one's own only
+    Action.READ_STATE: EVERYBODY,
+    Action.READ_CAPTIONS: EVERYBODY,  # others than clinicians only where the clinic shows them
+    Action.READ_TRANSCRIPT: CLINICIAN,
+    Action.READ_NOTE: CLINICIAN,
+    Action.ADD_INPUT: CLINICIAN,
+    Action.SIGN: CLINICIAN,
+}
+"""What a participant's session token allows, by role."""
+
+PLATFORM_MAY = frozenset(
+    {
+        Action.CAPTURE,
+        Action.ADMIT,
+        Action.READ_STATE,
+        Action.READ_CAPTIONS,
+        Action.READ_TRANSCRIPT,
+        Action.READ_NOTE,
+        Action.ADD_INPUT,
+    }
+)
+"""What a platform's key allows. It never answers for a participant, and never signs."""
+
+USER_MAY = PLATFORM_MAY | {Action.SIGN}
+"""What a signed-in clinician may do to their own sessions."""
+
+OWN_ONLY = frozenset({Action.GRANT, Action.DECLINE, Action.REVOKE})
+
+
+def permit(actor: Actor, action: Action, *, about: str | None = None) -> None:
+    """Raise :class:`Forbidden` unless ``actor`` may do ``action`` (``about`` whom, for consent)."""
+    match actor.kind:
+        case ActorKind.SYSTEM:
+            allowed = action in {Action.CAPTURE, Action.READ_STATE}
+        case ActorKind.PLATFORM:
+            allowed = action in PLATFORM_MAY
+        case ActorKind.USER:
+            allowed = action in USER_MAY and actor.role is Role.CLINICIAN
+        case ActorKind.PARTICIPANT:
+            allowed = actor.role in PARTICIPANT_MAY[action]
+            if action in OWN_ONLY and about != actor.participant_id:
+                allowed = False
+    if not allowed:
+        raise Forbidden("Your role does not allow this here.", action=action.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """One participant as the consent rule sees them."""
+
+    participant_id: str
+    role: Role
+    present: bool
+    """In the room now, admitted."""
+    consent: ConsentState
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureView:
+    """The capture machine's whole state: its word, and what holds it back."""
+
+    state: CaptureState
+    reasons: frozenset[PauseReason] = frozenset()
+
+
+def consent_holds(people: list[Presence], *, pause_all: bool) -> bool:
+    """True when capture may run: a client has agreed, and under ``pause_all`` everybody present has.
+
+    Clinicians agree by pressing Start. While the only client is undecided nothing is captured, the clinician's own
+    lane included: a paraphrase is a record too.
+    """
+    clients = [p for p in people if p.role in CLIENT_SIDE]
+    if not any(p.consent is ConsentState.GRANTED for p in clients):
+        return False
+    if not pause_all:
+        return True
+    return all(p.consent is ConsentState.GRANTED for p in people if p.present)
+
+
+def apply(view: CaptureView, action: CaptureAction, *, consented: bool) -> CaptureView:
+    """What ``action`` makes of ``view``, by the table above. Raises :class:`InvalidTransition`."""
+    state, reasons = view.state, view.reasons
+    running = state in {CaptureState.CAPTURING, CaptureState.PAUSED, CaptureState.CONSENT_PENDING}
+    match action:
+        case CaptureAction.START if state is CaptureState.OFF:
+            return settle(CaptureView(CaptureState.CONSENT_PENDING), consented=consented)
+        case CaptureAction.START | CaptureAction.RESUME if PauseReason.CLINICIAN in reasons:
+            return lift(view, PauseReason.CLINICIAN, consented=consented)
+        case CaptureAction.PAUSE if running:
+            return hold(view, PauseReason.CLINICIAN)
+        case CaptureAction.FINISH if running or state is CaptureState.FINISHED:
+            return CaptureView(CaptureState.FINISHED)
+        case CaptureAction.DISCARD if running or state is CaptureState.DISCARDED:
+            return CaptureView(CaptureState.DISCARDED)
+    raise InvalidTransition(f"{action.value} is not possible while {_spoken(view)}.", state=state.value)
+
+
+def hold(view: CaptureView, reason: PauseReason) -> CaptureView:
+    """Pause for one more reason. Waiting for consent turns into a pause that also waits for it."""
+    waiting = {PauseReason.CONSENT} if view.state is CaptureState.CONSENT_PENDING else set()
+    return CaptureView(CaptureState.PAUSED, view.reasons | waiting | {reason})
+
+
+def lift(view: CaptureView, reason: PauseReason, *, consented: bool) -> CaptureView:
+    """Take one reason away; whatever else holds capture back goes on holding it."""
+    return settle(CaptureView(view.state, view.reasons - {reason}), consented=consented)
+
+
+def settle(view: CaptureView, *, consented: bool) -> CaptureView:
+    """Bring the consent reason up to date, and capture with it."""
+    if view.state is CaptureState.CONSENT_PENDING:
+        return CaptureView(CaptureState.CAPTURING) if consented else view
+    if view.state not in {CaptureState.CAPTURING, CaptureState.PAUSED}:
+        return view
+    reasons = view.reasons - {PauseReason.CONSENT} if consented else view.reasons | {PauseReason.CONSENT}
+    return CaptureView(CaptureState.PAUSED if reasons else CaptureState.CAPTURING, reasons)
+
+
+def lane_gate(view: CaptureView, consent: ConsentState) -> GateState:
+    """What the gate of one participant's lane does, from the machine and that person's own answer."""
+    if view.state in {CaptureState.OFF, CaptureState.FINISHED, CaptureState.DISCARDED}:
+        return GateState.OFF
+    if consent is not ConsentState.GRANTED:
+        return GateState.WITHHELD
+    if view.state is CaptureState.CONSENT_PENDING:
+        return GateState.OFF
+    return GateState.OPEN if view.state is CaptureState.CAPTURING else GateState.PAUSED
+
+
+def _spoken(view: CaptureView) -> str:
+    return {
+        CaptureState.OFF: "not recording",
+        CaptureState.CONSENT_PENDING: "waiting for consent",
+        CaptureState.CAPTURING: "recording",
+        CaptureState.PAUSED: "paused" if PauseReason.CLINICIAN in view.reasons else "paused for another reason",
+        CaptureState.FINISHED: "the session is finished",
+        CaptureState.DISCARDED: "the session is discarded",
+    }[view.state]

@@ -1,0 +1,138 @@
+"""The in-call control messages, ``scribe.control.v1``: parsing and the words of the answers.
+
+The same JSON travels over a data channel, a LiveKit data packet and the page's WebSocket.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from bot.control.capture import Ack
+from bot.errors import ConfigInvalid, PayloadTooLarge, ProblemError
+from bot.events import CaptureAction, Segment
+
+TOPIC = "scribe.control.v1"
+MAX_CHANNEL_BYTES = 256 * 1024
+"""Largest message over a data channel: what aiortc announces (`a=max-message-size`)."""
+MAX_SOCKET_BYTES = 1_000_000
+"""Largest message over the page's WebSocket."""
+
+MessageId = Annotated[str, Field(min_length=1, max_length=80)]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    message_id: MessageId
+    session_id: str | None = None
+    seq: int | None = Field(None, ge=0)
+
+
+class CaptureMessage(_Message):
+    """Start, pause, resume, finish or discard."""
+
+    type: Literal["start", "pause", "resume", "finish", "discard"]
+
+    @property
+    def action(self) -> CaptureAction:
+        """The capture machine's word for it."""
+        return CaptureAction(self.type)
+
+
+class ConsentAnswer(BaseModel):
+    """One's own answer."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    decision: Literal["granted", "declined", "revoked"]
+    text_version: str = Field("", max_length=32)
+
+
+class ConsentMessage(_Message):
+    """A participant's own consent."""
+
+    type: Literal["consent"]
+    consent: ConsentAnswer
+
+
+class StatusMessage(_Message):
+    """Asks for the state."""
+
+    type: Literal["status"]
+
+
+ControlMessage = CaptureMessage | ConsentMessage | StatusMessage
+CONTROL_TYPES = frozenset({"start", "pause", "resume", "finish", "discard", "consent", "status"})
+_adapter: TypeAdapter[ControlMessage] = TypeAdapter(
+    Annotated[CaptureMessage | ConsentMessage | StatusMessage, Field(discriminator="type")]
+)
+
+
+def decode(payload: bytes | str, *, limit: int = MAX_CHANNEL_BYTES) -> Mapping[str, Any]:
+    """The JSON object in ``payload``. Raises :class:`PayloadTooLarge` or :class:`ConfigInvalid`."""
+    raw = payload.encode() if isinstance(payload, str) else payload
+    if len(raw) > limit:
+        raise PayloadTooLarge(f"A control message may have {limit} bytes; this one has {len(raw)}.")
+    try:
+        message = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise ConfigInvalid("The message is not JSON.") from None
+    if not isinstance(message, dict):
+        raise ConfigInvalid("The message is not a JSON object.")
+    return message
+
+
+def parse(message: Mapping[str, Any]) -> ControlMessage:
+    """The typed control message. Raises :class:`ConfigInvalid` naming the field that is wrong."""
+    try:
+        return _adapter.validate_python(dict(message))
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc'][1:]) or 'type'}: {e['msg']}"
+            for e in error.errors(include_input=False, include_context=False, include_url=False)
+        )
+        raise ConfigInvalid(f"The message is not valid: {wrong}") from None
+
+
+def problem_of(error: ProblemError) -> dict[str, Any]:
+    """The RFC 9457 members of an error, as they stand inside a message."""
+    return {
+        "type": f"urn:quietnote:problem:{error.slug}",
+        "slug": error.slug,
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+    }
+
+
+def ack_ok(message_id: str, ack: Ack) -> dict[str, Any]:
+    """The message was carried out."""
+    return {
+        "type": "ack",
+        "message_id": message_id,
+        "seq": ack.seq,
+        "ok": True,
+        "state": ack.state.value,
+        "effective_at_ms": ack.effective_at_ms,
+    }
+
+
+def ack_refused(message_id: str, seq: int, error: ProblemError) -> dict[str, Any]:
+    """The message was refused; nothing changed."""
+    return {"type": "ack", "message_id": message_id, "seq": seq, "ok": False, "problem": problem_of(error)}
+
+
+def caption(segment: Segment) -> dict[str, Any]:
+    """A partial or final caption."""
+    return {
+        "type": "caption",
+        "segment_id": segment.segment_id,
+        "rev": segment.rev,
+        "final": segment.final,
+        "participant_id": segment.participant_id,
+        "start_ms": segment.start_ms,
+        "end_ms": segment.end_ms,
+        "text": segment.text,
+    }

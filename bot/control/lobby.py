@@ -1,0 +1,147 @@
+"""Who is in the room: pages, admission, presence, and the relay of signalling between pages.
+
+A page is one WebSocket of one participant. The newest page of a participant replaces the older one, which is closed:
+reconnecting with the same token is always possible and never makes a second person.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from bot.errors import ConfigInvalid, Forbidden
+from bot.events import CLIENT_SIDE, ConsentState, Role
+from bot.media.room import Member
+
+log = structlog.get_logger()
+
+REPLACED = 4001
+"""WebSocket close code: the same participant came in again."""
+BOT_ID = "bot"
+BOT_NAME = "Quietnote (transcription)"
+
+
+class PageLink(Protocol):
+    """A connected page. ``send`` never waits for the network: it queues, or drops what may be dropped."""
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        """Queue a message."""
+        ...
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the WebSocket."""
+        ...
+
+
+@dataclass(slots=True)
+class Seat:
+    """An invited participant, and what the room knows of them now."""
+
+    member: Member
+    admitted: bool
+    consent: ConsentState
+    link: PageLink | None = None
+    muted: bool = False
+    left_at_s: float | None = None
+
+    @property
+    def present(self) -> bool:
+        """In the room: admitted, with a page."""
+        return self.admitted and self.link is not None
+
+
+class Lobby:
+    """The seats of one session."""
+
+    def __init__(self, seats: list[Seat]) -> None:
+        self.seats = {seat.member.participant_id: seat for seat in seats}
+
+    def seat(self, participant_id: str) -> Seat:
+        """The seat of an invited participant. Raises :class:`Forbidden` for anybody else."""
+        try:
+            return self.seats[participant_id]
+        except KeyError:
+            raise Forbidden("This person is not invited to this session.") from None
+
+    def client_present(self) -> bool:
+        """True when a client, or who answers for one, is in the room."""
+        return any(seat.present and seat.member.role in CLIENT_SIDE for seat in self.seats.values())
+
+    def clinician_present(self) -> bool:
+        """True when a clinician is in the room."""
+        return any(seat.present and seat.member.role is Role.CLINICIAN for seat in self.seats.values())
+
+    async def seat_page(self, member: Member, link: PageLink) -> Seat:
+        """Take a page in; an older page of the same participant is closed. Clinicians need no admission."""
+        seat = self.seat(member.participant_id)
+        old, seat.link = seat.link, link
+        seat.left_at_s = None
+        if member.role is Role.CLINICIAN:
+            seat.admitted = True
+        if old is not None and old is not link:
+            await old.close(REPLACED, "another page took this seat")
+        return seat
+
+    def unseat_page(self, participant_id: str, link: PageLink, now_s: float) -> bool:
+        """Let a page go; False when a newer page already holds the seat."""
+        seat = self.seats.get(participant_id)
+        if seat is None or seat.link is not link:
+            return False
+        seat.link, seat.left_at_s = None, now_s
+        return True
+
+    async def broadcast(self, message: Mapping[str, Any], *, admitted_only: bool = True) -> None:
+        """Send to every page."""
+        await self.send_where(message, lambda seat: seat.admitted or not admitted_only)
+
+    async def send_where(self, message: Mapping[str, Any], wanted: Any) -> None:
+        """Send to every page whose seat ``wanted`` accepts."""
+        links = [seat.link for seat in self.seats.values() if seat.link is not None and wanted(seat)]
+        if links:
+            await asyncio.gather(*(link.send(message) for link in links))
+
+    async def send_roster(self, bot: Mapping[str, Any] | None) -> None:
+        """Tell every page who is there. Only clinicians see other people's consent."""
+        for seat in list(self.seats.values()):
+            if seat.link is not None:
+                await seat.link.send(self.roster(seat, bot))
+
+    def roster(self, viewer: Seat, bot: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The roster as ``viewer`` may see it; somebody still waiting sees themselves and the clinician's name only."""
+
+        def visible(seat: Seat) -> bool:
+            return viewer.admitted or seat is viewer or seat.member.role is Role.CLINICIAN
+
+        def consent(seat: Seat) -> str | None:
+            return seat.consent.value if viewer.member.role is Role.CLINICIAN or seat is viewer else None
+
+        return {
+            "type": "roster",
+            "members": [
+                {
+                    "participant_id": seat.member.participant_id,
+                    "role": seat.member.role.value,
+                    "display_name": seat.member.display_name,
+                    "admitted": seat.admitted,
+                    "present": seat.link is not None,
+                    "muted": seat.muted,
+                    "consent": consent(seat),
+                }
+                for seat in self.seats.values()
+                if visible(seat)
+            ],
+            "bot": bot if viewer.admitted else None,
+        }
+
+    async def relay(self, sender: str, to: str, data: Mapping[str, Any]) -> None:
+        """Pass signalling from one admitted page to another, untouched."""
+        source, target = self.seat(sender), self.seats.get(to)
+        if not source.admitted:
+            raise Forbidden("You are still in the waiting room.")
+        if target is None or not target.present or target.link is None:
+            raise ConfigInvalid("to: nobody of that id is in the room.")
+        await target.link.send({"type": "signal", "from": sender, "data": dict(data)})

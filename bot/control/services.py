@@ -1,0 +1,124 @@
+"""What the outside of the house is built on. The composition root makes one and gives it to ``create_app``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from bot.clock import Clock
+from bot.control.capture import Ack, Actor
+from bot.control.limits import RateLimiter
+from bot.control.lobby import PageLink
+from bot.control.tokens import SessionTokens
+from bot.events import CaptureAction, ConsentState
+from bot.media.room import Member
+from bot.metrics import Metrics
+from bot.settings import Settings
+from bot.store.bus import Bus
+from bot.store.clinic_store import ClinicStore
+from bot.store.db import Database
+from bot.store.keys import KeyStore
+from bot.store.receipts import ReceiptSigner
+from bot.store.sessions import SessionStore
+from bot.store.users import UserStore
+from bot.store.vault import Vault
+
+HealthCheck = Callable[[], Awaitable[str | None]]
+"""None when all is well, else one plain sentence that says what is missing."""
+
+
+class LiveSession(Protocol):
+    """A session while anybody is in it; :class:`bot.control.live.LiveSession` is the real one."""
+
+    async def capture(self, actor: Actor, action: CaptureAction, *, message_id: str | None, seq: int | None) -> Ack:
+        """Start, pause, resume, finish or discard."""
+        ...
+
+    async def consent(
+        self,
+        actor: Actor,
+        participant_id: str,
+        decision: ConsentState,
+        *,
+        method: str,
+        text_version: str,
+        message_id: str | None,
+        seq: int | None,
+    ) -> Ack:
+        """Take a participant's own answer."""
+        ...
+
+    async def admit(self, actor: Actor, participant_id: str) -> None:
+        """Let somebody in from the waiting room."""
+        ...
+
+    async def enter(self, member: Member, link: PageLink) -> None:
+        """A participant's page came in."""
+        ...
+
+    async def exit(self, member: Member, link: PageLink) -> None:
+        """A participant's page went away."""
+        ...
+
+    async def page_message(self, member: Member, link: PageLink, message: Mapping[str, Any]) -> None:
+        """Everything a page says after hello."""
+        ...
+
+
+class LiveSessions(Protocol):
+    """The live sessions of this process."""
+
+    async def of(self, session_id: str) -> LiveSession:
+        """The live session, opened if need be. Raises NotFound."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long and how much the doors take."""
+
+    hello_s: float = 10.0
+    """Longest wait for a page's first message."""
+    send_s: float = 10.0
+    """Longest wait for a page to take one message."""
+    heartbeat_s: float = 15.0
+    """Pause between the signs of life on an event stream; also how soon it sees another process's changes."""
+    outbox: int = 256
+    """Messages that may wait for one page or stream."""
+    pages: int = 2000
+    """Pages connected at once."""
+    streams: int = 1000
+    """Event streams open at once."""
+    body_bytes: int = 1_000_000
+    """Largest body of a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything the routes may use."""
+
+    settings: Settings
+    clock: Clock
+    db: Database
+    store: SessionStore
+    vault: Vault
+    users: UserStore
+    keys: KeyStore
+    clinics: ClinicStore
+    bus: Bus
+    live: LiveSessions
+    tokens: SessionTokens
+    limiter: RateLimiter
+    signer: ReceiptSigner
+    metrics: Metrics = field(default_factory=Metrics)
+    templates: Mapping[str, Any] = field(default_factory=dict)
+    """Note templates by id."""
+    health: Mapping[str, HealthCheck] = field(default_factory=dict)
+    """What must be well for the main job, by name."""
+    limits: Limits = field(default_factory=Limits)
+    dev_clinic_id: str = "demo"
+    """The clinic the development key and the demo sign-in belong to."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process begins to stop: streams and pages close, so that the server can end."""

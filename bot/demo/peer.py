@@ -1,0 +1,379 @@
+"""A synthetic participant: what the call page does, done by a program.
+
+It speaks the page's WebSocket protocol, shows up, waits to be admitted, offers its microphone to the bot as soon as
+the roster shows one, and to the other people in the room if asked to. Everything it is told is kept with the moment
+of its arrival (monotonic seconds).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from bot.demo.packets import Asked, Recording, asked_by
+from bot.demo.track import PacketTrack
+from bot.errors import QuietnoteError
+
+log = structlog.get_logger()
+
+BOT = "bot"
+CHANNEL = "scribe.control.v1"
+SUBPROTOCOL = Subprotocol("quietnote.room.v1")
+USUAL = Asked(ptime_ms=60, dtx=True, max_rate_hz=16_000)
+"""What the built-in room asks for by default; a lane is encoded so before the answer is there."""
+MAX_MESSAGE_BYTES = 1_000_000
+KEPT_MESSAGES = 20_000
+ANSWER_TIMEOUT_S = 20.0
+
+
+class CallFailed(QuietnoteError):
+    """A synthetic participant was refused, or what it waited for did not come in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message from the service."""
+
+    at_s: float
+    """Arrival, monotonic seconds."""
+    message: Mapping[str, Any]
+
+
+class Peer:
+    """One participant of one session. ``origin_s`` is shared by peers whose lanes share a clock."""
+
+    def __init__(
+        self,
+        base_url: str,
+        session_id: str,
+        token: str,
+        *,
+        recording: Recording,
+        origin_s: float | None = None,
+        mesh: bool = False,
+        on_message: Callable[[Peer, Heard], None] | None = None,
+    ) -> None:
+        self._url = f"ws{base_url.removeprefix('http').rstrip('/')}/v1/rooms/{session_id}"
+        self._session_id = session_id
+        self._token = token
+        self._recording = recording
+        self._origin_s = time.monotonic() if origin_s is None else origin_s
+        self._mesh = mesh
+        self._on_message = on_message
+        self._socket: ClientConnection | None = None
+        self._links: dict[str, _Link] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._linking = asyncio.Lock()
+        self._news = asyncio.Condition()
+        self._ice: list[RTCIceServer] = []
+        self._playing: float | None = None
+        self.heard: deque[Heard] = deque(maxlen=KEPT_MESSAGES)
+        self.participant_id = ""
+        self.welcome: Mapping[str, Any] = {}
+        self.roster: Mapping[str, Any] = {}
+        self.state: Mapping[str, Any] = {}
+        self.ledger: Mapping[str, Any] = {}
+        self.acks: dict[str, Mapping[str, Any]] = {}
+        self.closed = False
+
+    # -- coming and going --------------------------------------------------------------------------------------------
+
+    async def join(self) -> None:
+        """Connect, say hello, and wait to be welcomed (not yet admitted). Encodes the lane meanwhile."""
+        try:
+            self._socket = await connect(
+                self._url,
+                max_size=MAX_MESSAGE_BYTES,
+                subprotocols=[SUBPROTOCOL],
+                proxy=None,
+                open_timeout=ANSWER_TIMEOUT_S,
+            )
+            await self._send({"type": "hello", "token": self._token})
+        except (OSError, ConnectionClosed, TimeoutError) as error:
+            raise CallFailed(f"The room cannot be reached ({type(error).__name__}).") from None
+        self._spawn(self._listen())
+        await self.until(lambda: bool(self.welcome), "a welcome")
+        await asyncio.to_thread(self._recording.as_asked, USUAL)
+
+    async def leave(self) -> None:
+        """Close every connection. Idempotent."""
+        self.closed = True
+        async with self._linking:
+            links, self._links = list(self._links.values()), {}
+        await asyncio.gather(*(link.close() for link in links))
+        if self._socket is not None:
+            await self._socket.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- knowing -----------------------------------------------------------------------------------------------------
+
+    @property
+    def admitted(self) -> bool:
+        """True once this participant is in the room."""
+        return any(m["participant_id"] == self.participant_id and m["admitted"] for m in self.roster.get("members", ()))
+
+    @property
+    def bot(self) -> Mapping[str, Any] | None:
+        """The bot as the roster shows it."""
+        return self.roster.get("bot")
+
+    @property
+    def heard_by_bot(self) -> bool:
+        """True while the connection to the bot stands."""
+        return BOT in self._links and self._links[BOT].connected
+
+    @property
+    def asked(self) -> Asked | None:
+        """What the bot's answer asked for."""
+        return self._links[BOT].asked if BOT in self._links else None
+
+    async def until(self, true: Callable[[], bool], what: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+        """Wait until ``true()``; raises :class:`CallFailed` naming ``what`` was missed."""
+        try:
+            async with asyncio.timeout(timeout_s), self._news:
+                await self._news.wait_for(lambda: true() or self.closed)
+        except TimeoutError:
+            raise CallFailed(f"Waited {timeout_s:g} s in vain for {what}.") from None
+        if not true():
+            raise CallFailed(f"The room closed while waiting for {what}.")
+
+    # -- doing -------------------------------------------------------------------------------------------------------
+
+    async def admit(self, participant_id: str) -> None:
+        """Let somebody in (clinicians only)."""
+        await self._send({"type": "admit", "participant_id": participant_id})
+
+    async def control(self, kind: str, *, by_channel: bool = False, **extra: Any) -> Mapping[str, Any]:
+        """Send a control message and wait for its ack. Raises :class:`CallFailed` when it is refused."""
+        message_id = uuid.uuid4().hex
+        message = {"type": kind, "session_id": self._session_id, "message_id": message_id, **extra}
+        link = self._links.get(BOT)
+        if not (by_channel and link is not None and link.say(message)):
+            await self._send(message)
+        await self.until(lambda: message_id in self.acks, f"the ack of {kind}")
+        ack = self.acks[message_id]
+        if not ack.get("ok"):
+            raise CallFailed(f"{kind} was refused: {ack.get('problem', {}).get('slug')}.")
+        return ack
+
+    async def consent(self, decision: str = "granted") -> Mapping[str, Any]:
+        """Give one's own answer to the wording that was shown."""
+        version = str(self.welcome.get("consent_wording", {}).get("version", ""))
+        return await self.control("consent", consent={"decision": decision, "text_version": version})
+
+    def play(self, at_s: float) -> float:
+        """Speak from ``at_s`` (monotonic) on, to everybody; returns when the bot is spoken the first sample."""
+        self._playing = at_s
+        starts = {peer: link.play(self._recording, at_s) for peer, link in self._links.items()}
+        return starts.get(BOT, at_s)
+
+    def mute(self, muted: bool) -> None:
+        """Send silence instead of the lane."""
+        for link in self._links.values():
+            link.mute(muted)
+        self._spawn(self._send({"type": "mute", "muted": muted}))
+
+    # -- the WebSocket -----------------------------------------------------------------------------------------------
+
+    async def _send(self, message: Mapping[str, Any]) -> None:
+        if self._socket is None:
+            raise CallFailed("Not in the room.")
+        with contextlib.suppress(ConnectionClosed):
+            await self._socket.send(json.dumps(message))
+
+    async def _listen(self) -> None:
+        assert self._socket is not None
+        try:
+            async for raw in self._socket:
+                await self.take(json.loads(raw))
+        except ConnectionClosed:
+            pass
+        finally:
+            self.closed = True
+            async with self._news:
+                self._news.notify_all()
+
+    async def take(self, message: Mapping[str, Any]) -> None:
+        """A message arrived, by WebSocket or data channel."""
+        heard = Heard(time.monotonic(), message)
+        self.heard.append(heard)
+        match message.get("type"):
+            case "welcome":
+                self.welcome = message
+                self.participant_id = message["you"]["participant_id"]
+                self._ice = [RTCIceServer(urls=server["urls"]) for server in message.get("ice_servers", ())]
+            case "roster":
+                self.roster = message
+                self._spawn(self._follow())
+            case "state" if message.get("seq", 0) >= self.state.get("seq", 0):
+                self.state = message
+            case "ledger":
+                self.ledger = message["lanes"]
+            case "ack":
+                self.acks[message["message_id"]] = message
+            case "signal":
+                self._spawn(self._signal(message["from"], message["data"]))
+        if self._on_message is not None:
+            self._on_message(self, heard)
+        async with self._news:
+            self._news.notify_all()
+
+    def _spawn(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("demo_peer_failed", error=type(error).__name__)
+            self.closed = True
+
+    # -- connections -------------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        """Connect to who is in the room, and let go of who left it."""
+        if not self.admitted or self.closed:
+            return
+        async with self._linking:
+            wanted = {BOT} if self.bot is not None else set()
+            if self._mesh:
+                here = [m for m in self.roster.get("members", ()) if m["admitted"] and m["present"]]
+                wanted |= {m["participant_id"] for m in here} - {self.participant_id}
+            for peer in set(self._links) - wanted:
+                await self._links.pop(peer).close()
+            for peer in wanted - set(self._links):
+                if peer == BOT or self.participant_id < peer:
+                    await self._offer_to(peer)
+
+    async def _offer_to(self, peer: str) -> None:
+        link = self._links[peer] = _Link(self, peer)
+        await self._signal_to(peer, {"type": "offer", "sdp": await link.offer()})
+
+    async def _signal_to(self, peer: str, data: Mapping[str, Any]) -> None:
+        await self._send({"type": "signal", "to": peer, "data": data})
+
+    async def _signal(self, peer: str, data: Mapping[str, Any]) -> None:
+        link = self._links.get(peer)
+        if data.get("type") == "answer" and link is not None:
+            if peer == BOT:
+                await asyncio.to_thread(self._recording.as_asked, asked_by(data["sdp"]))
+            await link.answered(data["sdp"])
+            if self._playing is not None:
+                link.play(self._recording, self._playing)
+            async with self._news:
+                self._news.notify_all()
+        elif data.get("type") == "offer" and self._mesh and peer != BOT:
+            async with self._linking:
+                if link is not None:
+                    await link.close()
+                link = self._links[peer] = _Link(self, peer)
+                await self._signal_to(peer, {"type": "answer", "sdp": await link.answer(data["sdp"])})
+
+    async def changed(self) -> None:
+        """A connection came up or went down."""
+        async with self._news:
+            self._news.notify_all()
+
+    def configuration(self) -> RTCConfiguration:
+        """The ICE servers that the service named, and no others."""
+        return RTCConfiguration(iceServers=self._ice)
+
+    def new_track(self, asked: Asked) -> PacketTrack:
+        """A microphone on this peer's clock."""
+        return PacketTrack(asked, origin_s=self._origin_s)
+
+    def spawn(self, work: Any) -> None:
+        """Run something that ends with this peer at the latest."""
+        self._spawn(work)
+
+
+class _Link:
+    """One peer connection: to the bot a microphone and the control channel, to people a microphone each way."""
+
+    def __init__(self, owner: Peer, peer: str) -> None:
+        self._owner = owner
+        self._peer = peer
+        self._pc = RTCPeerConnection(configuration=owner.configuration())
+        self._pc.on("connectionstatechange", self._changed)
+        self._pc.on("track", self._drain)
+        self._channel: Any = None
+        self._track = owner.new_track(USUAL)
+        self.asked: Asked | None = None
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._pc.connectionState == "connected")
+
+    async def offer(self) -> str:
+        self._pc.addTransceiver(self._track, direction="sendonly" if self._peer == BOT else "sendrecv")
+        if self._peer == BOT:
+            self._channel = self._pc.createDataChannel(CHANNEL)
+            self._channel.on("message", self._message)
+        await self._pc.setLocalDescription(await self._pc.createOffer())
+        return str(self._pc.localDescription.sdp)
+
+    async def answered(self, sdp: str) -> None:
+        """Take the answer; the microphone is exchanged if it asks for other packets than expected."""
+        self.asked = asked_by(sdp) if self._peer == BOT else USUAL
+        if self.asked != USUAL:
+            self._track.stop()
+            self._track = self._owner.new_track(self.asked)
+            self._pc.getSenders()[0].replaceTrack(self._track)
+        await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="answer"))
+
+    async def answer(self, sdp: str) -> str:
+        await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
+        self._pc.addTrack(self._track)
+        await self._pc.setLocalDescription(await self._pc.createAnswer())
+        self.asked = USUAL
+        return str(self._pc.localDescription.sdp)
+
+    def play(self, recording: Recording, at_s: float) -> float:
+        return self._track.play(recording.as_asked(self.asked or USUAL), at_s)
+
+    def mute(self, muted: bool) -> None:
+        self._track.muted = muted
+
+    def say(self, message: Mapping[str, Any]) -> bool:
+        if self._channel is None or self._channel.readyState != "open":
+            return False
+        self._channel.send(json.dumps(message))
+        return True
+
+    async def close(self) -> None:
+        await self._pc.close()
+        self._track.stop()
+
+    async def _changed(self) -> None:
+        await self._owner.changed()
+
+    def _message(self, payload: str | bytes) -> None:
+        self._owner.spawn(self._owner.take(json.loads(payload)))
+
+    def _drain(self, track: MediaStreamTrack) -> None:
+        """Somebody else's voice: a received track must be read, or it fills the memory."""
+
+        async def read() -> None:
+            with contextlib.suppress(MediaStreamError):
+                while True:
+                    await track.recv()
+
+        self._owner.spawn(read())

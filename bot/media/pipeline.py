@@ -1,0 +1,212 @@
+"""A lane from the gate to the speech windows: gate -> spool -> windows, and the spool emptied behind them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+from bot.events import (
+    AudioFrame,
+    BoundaryReason,
+    CapturedAudio,
+    GateState,
+    LaneBoundary,
+    LaneLevel,
+    Ledger,
+    SpeechWindow,
+)
+from bot.media.lane import Lane
+from bot.media.spool import CHUNK_SAMPLES, Spool
+from bot.media.windows import FrameModel, Windower
+
+ERASE_STEP = 3 * CHUNK_SAMPLES
+"""Silence is erased this much at a time: each erasure turns the key ratchet, which waits for the disk."""
+
+
+def window_id(lane_id: str, start_sample: int) -> str:
+    """The id of the window of a lane that begins at a sample: the same again when it is recognised again."""
+    return "seg_" + sha256(f"{lane_id}:{start_sample}".encode()).hexdigest()[:32]
+
+
+class LanePipeline:
+    """Owns one lane. ``set_state``, ``ledger`` and ``hash_tree`` may be called from any thread, the rest on the media
+    thread only.
+    """
+
+    def __init__(
+        self,
+        *,
+        lane_id: str,
+        vad: FrameModel,
+        spool: Spool,
+        on_window: Callable[[SpeechWindow], None],
+        on_level: Callable[[LaneLevel], None],
+        on_boundary: Callable[[LaneBoundary], None] | None = None,
+        ledger: Ledger = Ledger(),  # noqa: B008 -- frozen
+        in_flight_ms: int = 400,
+    ) -> None:
+        self.lane_id = lane_id
+        self._spool = spool
+        self._on_window = on_window
+        self._on_level = on_level
+        self._on_boundary = on_boundary
+        self._lane = Lane(lane_id, self, ledger=ledger, in_flight_ms=in_flight_ms)
+        self._windows = Windower(
+            lane_id,
+            vad,
+            self._window,
+            lambda start: window_id(lane_id, start),
+            speech=ledger.speech,
+            silence=ledger.silence,
+            count_from=ledger.elapsed,
+        )
+        self._waiting: deque[int] = deque()
+        """First samples of the windows that ended and whose words are not committed, with their ends in step."""
+        self._waiting_ends: deque[int] = deque()
+        self._left_over = spool.first_sample is not None
+        """An earlier process left audio that is not in words; nothing of it goes before :meth:`recover`."""
+        self._ledger = ledger
+
+    # -- for any thread ------------------------------------------------------------------------------------------------
+
+    def set_state(self, state: GateState, at_sample: int) -> int:
+        """See :meth:`bot.media.lane.Lane.set_state`."""
+        return self._lane.set_state(state, at_sample)
+
+    def ledger(self) -> Ledger:
+        """The account up to the last sample that was rated as speech or silence: it closes at any moment."""
+        return self._ledger
+
+    def hash_tree(self) -> dict[str, Any]:
+        """The tree over the lane's sealed chunks."""
+        return self._spool.hash_tree
+
+    # -- in ------------------------------------------------------------------------------------------------------------
+
+    def gate(self, frame: AudioFrame) -> None:
+        """Take a frame from the room."""
+        self._lane.gate(frame)
+        self._publish()
+
+    def elapse(self, now_sample: int) -> None:
+        """Account for time in which nothing came."""
+        self._lane.elapse(now_sample)
+        self._publish()
+
+    def finish(self, at_sample: int) -> None:
+        """End the lane at ``at_sample``: the open window becomes final, the rest is sealed."""
+        self._lane.finish(at_sample)
+        self._publish()
+
+    def discard(self, at_sample: int) -> None:
+        """End the lane and destroy all that is held of it."""
+        self._lane.discard(at_sample)
+        self._publish()
+
+    def discard_open(self) -> None:
+        """Destroy all that is not in words yet, and go on."""
+        self._lane.discard_open()
+        self._publish()
+
+    def flush(self) -> None:
+        """Seal what has been captured so far."""
+        self._spool.flush()
+
+    def committed(self, sample: int) -> None:
+        """Everything before ``sample`` is in words in the database: its audio goes now."""
+        while self._waiting_ends and self._waiting_ends[0] <= sample:
+            self._waiting.popleft()
+            self._waiting_ends.popleft()
+        self._erase(step=0)
+
+    def recover(self, committed_through_sample: int, now_sample: int) -> None:
+        """After a restart: cut into windows what an earlier process left, and account for the time until now.
+
+        Of the time since the account was last saved, what lies in the spool was captured; the rest is absent.
+        """
+        self._spool.erase_through(committed_through_sample)
+        before, captured, end = self._lane.cursor, 0, self._lane.cursor
+        for audio in self._spool.read(committed_through_sample):
+            self._windows.captured(audio)
+            captured += max(0, audio.end_sample - max(audio.start_sample, before))
+            end = max(end, audio.end_sample)
+        self._windows.boundary(LaneBoundary(self.lane_id, end, BoundaryReason.ABSENT))
+        self._lane.resume_at(max(end, now_sample), captured)
+        self._left_over = False
+        self._erase(step=0)
+        self._publish()
+
+    # -- LaneSink ------------------------------------------------------------------------------------------------------
+
+    def captured(self, audio: CapturedAudio) -> None:
+        """From the lane: spooled first, so that a crash does not lose what is being looked at."""
+        self._spool.append(audio)
+        self._windows.captured(audio)
+        self._erase(step=ERASE_STEP)
+
+    def boundary(self, boundary: LaneBoundary) -> None:
+        """From the lane: ends the open window, or throws everything away."""
+        if boundary.reason is BoundaryReason.DISCARDED:
+            self._windows.boundary(boundary)
+            self._waiting.clear()
+            self._waiting_ends.clear()
+            self._spool.drop()
+            self._left_over = False
+        else:
+            self._spool.flush()
+            self._windows.boundary(boundary)
+            self._erase(step=0)
+        if self._on_boundary is not None:
+            self._on_boundary(boundary)
+
+    def level(self, level: LaneLevel) -> None:
+        """From the lane."""
+        self._on_level(level)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _window(self, window: SpeechWindow) -> None:
+        if window.final:
+            self._waiting.append(window.start_sample)
+            self._waiting_ends.append(window.end_sample)
+        self._on_window(window)
+
+    def _erase(self, *, step: int) -> None:
+        """Destroy what no window, ended or to come, can need; ``step``: only when it is at least so much."""
+        first = self._spool.first_sample
+        if first is None or self._left_over:
+            return
+        needed = self._waiting[0] if self._waiting else self._windows.needed_from
+        if needed - first >= max(step, 1):
+            self._spool.erase_through(needed)
+
+    def _publish(self) -> None:
+        account = self._lane.ledger
+        speech, silence = self._windows.speech, self._windows.silence
+        unrated = account.captured - speech - silence
+        self._ledger = replace(
+            account,
+            elapsed=account.elapsed - unrated,
+            captured=account.captured - unrated,
+            speech=speech,
+            silence=silence,
+        )
+
+
+def leftover_windows(lane_id: str, spool: Spool, vad: FrameModel, from_sample: int) -> Iterator[SpeechWindow]:
+    """The windows of what a spool still holds from a sample on, each ended: for recognition after the call."""
+    ended: deque[SpeechWindow] = deque()
+    cutter = Windower(
+        lane_id, vad, lambda window: ended.append(window) if window.final else None, lambda s: window_id(lane_id, s)
+    )
+    end = from_sample
+    for audio in spool.read(from_sample):
+        cutter.captured(audio)
+        end = audio.end_sample
+        while ended:
+            yield ended.popleft()
+    cutter.boundary(LaneBoundary(lane_id, end, BoundaryReason.FINISHED))
+    yield from ended

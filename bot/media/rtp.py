@@ -1,0 +1,118 @@
+"""Packets of one RTP source: put back in order, holes told apart, numbers unwrapped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MAX_DROPOUT = 3000
+"""RFC 3550 appendix A.1: a larger step forward is a restarted sender, not a loss."""
+MAX_MISORDER = 100
+"""RFC 3550 appendix A.1: a larger step back is a restarted sender, not a late packet."""
+CAPACITY = 128
+"""Packets held at most; about eight seconds at 60 ms, so time always decides first."""
+
+
+@dataclass(frozen=True, slots=True)
+class RtpIn:
+    """One received Opus packet."""
+
+    connection: int
+    """Which connection and receiver it came through; with ``ssrc`` this names its source."""
+    ssrc: int
+    sequence: int
+    """16 bits."""
+    timestamp: int
+    """32 bits, 48 kHz."""
+    payload: bytes
+    arrival_sample: int
+    """When it arrived, in 16 kHz samples on the call's clock."""
+
+    @property
+    def source(self) -> tuple[int, int]:
+        """The source it belongs to."""
+        return (self.connection, self.ssrc)
+
+
+def unwrap(value: int, near: int, bits: int) -> int:
+    """The number whose low ``bits`` are ``value`` and which lies nearest to ``near``."""
+    span = 1 << bits
+    step = (value - near) % span
+    return near + step - (span if step >= span // 2 else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A packet whose turn it is."""
+
+    packet: RtpIn
+    missing: int
+    """Packets directly before it that never came."""
+
+
+class Reorder:
+    """Holds packets until their turn, or until what is missing before them is overdue.
+
+    The window is a stretch of time, not a count of packets, so that the delay does not grow with the packet length.
+    Late ones and repetitions are dropped; their place was already counted as missing, or they were already played.
+    """
+
+    def __init__(self, window_samples: int) -> None:
+        self._window = window_samples
+        self._held: dict[int, RtpIn] = {}
+        self._next: int | None = None
+        self.late = 0
+        """Packets that came after they had been given up, or twice, or to a full buffer."""
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def full(self) -> bool:
+        """True when no more can be held: further packets are refused and so count as missing."""
+        return len(self._held) >= CAPACITY
+
+    def restarts(self, packet: RtpIn) -> bool:
+        """True when its number cannot belong to the same count: the sender began anew."""
+        if self._next is None:
+            return False
+        step = unwrap(packet.sequence, self._next, 16) - self._next
+        return step > MAX_DROPOUT or step < -MAX_MISORDER
+
+    def add(self, packet: RtpIn) -> None:
+        """Take a packet in."""
+        if self._next is None:
+            number = min(self._held) if self._held else packet.sequence
+            number = unwrap(packet.sequence, number, 16)
+        else:
+            number = unwrap(packet.sequence, self._next, 16)
+            if number < self._next:
+                self.late += 1
+                return
+        if number in self._held or self.full:
+            self.late += 1
+            return
+        self._held[number] = packet
+
+    def head(self, now_sample: int | None) -> Ordered | None:
+        """The packet whose turn it is at ``now_sample`` (None: wait for nothing), without taking it; None: none yet."""
+        if not self._held:
+            return None
+        number = min(self._held)
+        missing = number - self._next if self._next is not None else 0
+        if missing and now_sample is not None and not self.full and now_sample < self.due_sample():
+            return None
+        return Ordered(self._held[number], missing)
+
+    def due_sample(self) -> int:
+        """When what is missing before the first held packet will be given up."""
+        return min(packet.arrival_sample for packet in self._held.values()) + self._window
+
+    def take(self) -> None:
+        """Remove the packet :meth:`head` gave."""
+        number = min(self._held)
+        del self._held[number]
+        self._next = number + 1
+
+    def held(self) -> list[RtpIn]:
+        """All held packets, in order."""
+        return [self._held[number] for number in sorted(self._held)]

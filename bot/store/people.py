@@ -1,0 +1,143 @@
+"""The people of a session: names, invitations, consent, admission, and the acks they were given."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+
+from bot import machines
+from bot.errors import NotFound
+from bot.events import ConsentState, Role
+from bot.store.ground import Ground, clinic_scope
+from bot.store.models import ConsentRow, ControlMessageRow, ParticipantRow, SessionRow
+from bot.store.records import ConsentRecord, ParticipantRecord, SessionRecord, consent_record, new_id
+from bot.store.states import invite_hash, name_purpose
+
+ANSWERS = frozenset({ConsentState.GRANTED, ConsentState.DECLINED, ConsentState.REVOKED, ConsentState.EXPIRED})
+"""Consent states that are kept as a record of their own."""
+
+
+class PeopleStore(Ground):
+    """Participants of sessions."""
+
+    async def participants(self, session_id: str) -> list[ParticipantRecord]:
+        """Everybody who is invited, by id."""
+        query = select(ParticipantRow).where(ParticipantRow.session_id == session_id).order_by(ParticipantRow.id)
+        async with self._db.read() as db:
+            session = await db.get(SessionRow, session_id)
+            if session is None:
+                raise NotFound
+            rows = (await db.scalars(query)).all()
+        names = await self._unseal_all(
+            clinic_scope(session.clinic_id), [(name_purpose(session_id, r.id), r.sealed_name) for r in rows]
+        )
+        return [_participant(row, name) for row, name in zip(rows, names, strict=True)]
+
+    async def participant(self, session_id: str, participant_id: str) -> ParticipantRecord:
+        """One participant. Raises NotFound."""
+        for person in await self.participants(session_id):
+            if person.id == participant_id:
+                return person
+        raise NotFound
+
+    async def participant_by_invite(self, session_id: str, code: str) -> ParticipantRecord:
+        """Whose link carries ``code``. Raises NotFound."""
+        wanted = invite_hash(code)
+        query = select(ParticipantRow).where(
+            ParticipantRow.session_id == session_id, ParticipantRow.invite_sha256 == wanted
+        )
+        async with self._db.read() as db:
+            row = (await db.scalars(query)).one_or_none()
+        if row is None or not hmac.compare_digest(row.invite_sha256 or "", wanted):
+            raise NotFound
+        return await self.participant(session_id, row.id)
+
+    async def admit(self, session_id: str, participant_id: str) -> None:
+        """Let somebody in from the waiting room; again is no change."""
+        async with self._change() as change:
+            session = await change.session(session_id)
+            row = await change.db.get(ParticipantRow, (session_id, participant_id))
+            if row is None:
+                raise NotFound
+            if not row.admitted:
+                row.admitted = True
+                change.tell(session, "participant.admitted", {"participant_id": participant_id})
+
+    async def record_consent(
+        self,
+        session_id: str,
+        participant_id: str,
+        decision: ConsentState,
+        *,
+        method: str,
+        text_version: str,
+        text_sha256: str,
+        by: str,
+    ) -> SessionRecord:
+        """Move a participant's consent by its table and keep the answer; the same answer again is no change.
+
+        Raises NotFound, or InvalidTransition.
+        """
+        async with self._change() as change:
+            session = await change.session(session_id)
+            row = await change.db.get(ParticipantRow, (session_id, participant_id), with_for_update=True)
+            if row is None:
+                raise NotFound
+            before = ConsentState(row.consent)
+            if before is not decision:
+                row.consent = machines.move(machines.CONSENT, before, decision).value
+                if decision in ANSWERS:
+                    change.db.add(
+                        ConsentRow(
+                            id=new_id("con"),
+                            session_id=session_id,
+                            participant_id=participant_id,
+                            decision=decision.value,
+                            method=method,
+                            text_version=text_version,
+                            text_sha256=text_sha256,
+                            by=by,
+                            at=change.now,
+                        )
+                    )
+                change.tell(session, f"consent.{decision.value}", {"participant_id": participant_id, "method": method})
+            return await change.record(session)
+
+    async def consents(self, session_id: str) -> list[ConsentRecord]:
+        """Every answer that was given, in order."""
+        query = select(ConsentRow).where(ConsentRow.session_id == session_id).order_by(ConsentRow.at, ConsentRow.id)
+        async with self._db.read() as db:
+            return [consent_record(row) for row in (await db.scalars(query)).all()]
+
+    # -- acks ----------------------------------------------------------------------------------------------------------
+
+    async def remembered_ack(self, session_id: str, participant_id: str, message_id: str) -> dict[str, Any] | None:
+        """The ack a message was given before, if it was carried out."""
+        async with self._db.read() as db:
+            row = await db.get(ControlMessageRow, (session_id, message_id, participant_id))
+        return dict(row.ack) if row is not None else None
+
+    async def remember_ack(self, session_id: str, participant_id: str, message_id: str, ack: Mapping[str, Any]) -> None:
+        """Keep the ack of a message that was carried out; the first one stays."""
+        async with self._db.write() as db:
+            key = (session_id, message_id, participant_id)
+            if await db.get(ControlMessageRow, key) is None:
+                db.add(
+                    ControlMessageRow(
+                        session_id=session_id, message_id=message_id, participant_id=participant_id, ack=dict(ack)
+                    )
+                )
+
+
+def _participant(row: ParticipantRow, name: bytes) -> ParticipantRecord:
+    return ParticipantRecord(
+        session_id=row.session_id,
+        id=row.id,
+        role=Role(row.role),
+        display_name=name.decode(),
+        consent=ConsentState(row.consent),
+        admitted=row.admitted,
+    )

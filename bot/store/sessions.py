@@ -1,0 +1,57 @@
+"""Sessions, whole: one object with everything the other parts ask of the store about a session.
+
+    states.py       make, read, list, and the one way states move
+    people.py       participants, consent, admission, acks of control messages
+    words.py        lanes, finals, gaps, the transcript and its end
+    note_store.py   text inputs, the note, the inbox
+    answers.py      idempotency keys
+
+Each is a class of its own over :class:`bot.store.ground.Ground`; :class:`SessionStore` is all of them.
+"""
+
+from __future__ import annotations
+
+from bot.store.answers import AnswerStore
+from bot.store.note_store import NoteStore
+from bot.store.people import PeopleStore
+from bot.store.records import (
+    ConsentRecord,
+    InboxRecord,
+    LaneRecord,
+    NewParticipant,
+    NewSession,
+    NoteRecord,
+    NoteSummary,
+    ParticipantRecord,
+    ReceiptRecord,
+    SessionRecord,
+    StoredAnswer,
+    TranscriptPurge,
+    new_id,
+)
+from bot.store.states import StateStore
+
+__all__ = [
+    "ConsentRecord",
+    "InboxRecord",
+    "LaneRecord",
+    "NewParticipant",
+    "NewSession",
+    "NoteRecord",
+    "NoteSummary",
+    "ParticipantRecord",
+    "ReceiptRecord",
+    "SessionRecord",
+    "SessionStore",
+    "StoredAnswer",
+    "TranscriptPurge",
+    "new_id",
+]
+
+
+class SessionStore(StateStore, PeopleStore, NoteStore, AnswerStore):
+    """Everything the store knows and does about sessions.
+
+    Names, inputs, notes and idempotency answers are sealed under ``clinic:<id>``; words under ``words:<session_id>``.
+    Every change of state is one transaction that also writes its ``session_events`` row.
+    """
