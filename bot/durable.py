@@ -40,7 +40,7 @@ CLOSE_TIMEOUT_S = 10.0
 RUNNING = frozenset({"PENDING", "ENQUEUED", "DELAYED"})
 
 
-class StepFailed(Exception):  # noqa: N818  a fact about a step, not a fault of its own
+class StepFailed(Exception):
     """A step could not be carried out. ``reason`` is a slug or the name of an exception's class, never its text."""
 
     def __init__(self, reason: str, *, retryable: bool = True) -> None:
@@ -129,6 +129,9 @@ class Durable:
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside a step, on the event loop; it ends at the latest when the engine does."""
+        if self._closing:
+            work.close()
+            return
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -211,12 +214,16 @@ class Durable:
             failure = StepFailed(reason, retryable=error.retryable)
         except Exception as error:  # noqa: BLE001  its text may hold words, so only its name goes on
             failure = StepFailed(type(error).__name__)
-        log.warning("workflow_step_failed", step=name, subject=subject, reason=failure.reason)
+        if self._closing:
+            raise _Closing from None
+        log.warning("workflow_step_failed", step=name, workflow_id=subject, reason=failure.reason)
         raise failure from None
 
     async def _tracked(self, work: Step) -> dict[str, Any]:
         task = asyncio.current_task()
         assert task is not None
+        if self._closing:
+            raise asyncio.CancelledError
         self._tasks.add(task)
         try:
             return await work()
@@ -277,7 +284,8 @@ class _EngineLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
-        log.warning("workflow_engine", level=record.levelname, where=record.funcName, error=error)
+        tell = log.error if record.levelno >= logging.ERROR else log.warning
+        tell("workflow_engine", where=record.funcName, error=error)
 
 
 def _tame_log() -> None:

@@ -34,7 +34,7 @@ class Metrics:
         self.outgoing_dropped = self.counter(
             "outgoing_dropped", "Messages to a slow page or stream that were left out.", ("kind",)
         )
-        self.too_slow = self.counter("pages_closed_too_slow", "Pages and streams closed because they could not keep up.")
+        self.too_slow = self.counter("pages_closed_too_slow", "Pages and streams closed for falling behind.")
         self.logins = self.counter("logins", "Attempts to sign in.", ("result",))
         self.session_events = self.counter("session_events", "Changes of state, by the event's name.", ("kind",))
 

@@ -27,7 +27,7 @@ def default_data_dir() -> Path:
 class Settings(BaseSettings):
     """Every field is an environment variable ``QUIETNOTE_<NAME>``; ``REDIS_URL`` and ``DATABASE_URL`` also work bare."""
 
-    model_config = SettingsConfigDict(env_prefix="QUIETNOTE_", env_file=None, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="QUIETNOTE_", env_file=None, extra="ignore", populate_by_name=True)
 
     data_dir: Path = Field(default_factory=default_data_dir, description="Folder for everything that is kept.")
     config_dir: Path = Field(default_factory=default_config_dir, description="Folder of default.toml, clinics/ and templates/.")

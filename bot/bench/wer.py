@@ -104,13 +104,17 @@ def up_to(words: Iterable[TimedWord], cut_ms: float) -> list[str]:
     return [w.text for w in words if (w.start_ms + w.end_ms) / 2 <= cut_ms]
 
 
-def score(turns: Sequence[Turn], heard: Mapping[str, Sequence[TimedWord]], limit_ms: float) -> dict[str, float]:
-    """Word error rate of each role and of all, over the turns that end within the limit."""
+def score_all(
+    turns: Sequence[Turn], calls: Sequence[Mapping[str, Sequence[TimedWord]]], limit_ms: float
+) -> dict[str, float]:
+    """Word error rate of each role and of all, over the turns that end within the limit and over all calls."""
     whole = turns_within(turns, limit_ms)
     by_role: dict[str, WordErrors] = {}
     for role in ROLES:
         reference = [word for turn in whole if turn.role == role for word in normalise(turn.text)]
-        by_role[role] = word_errors(reference, up_to(heard.get(role, ()), cut_of(turns, role, limit_ms)))
+        cut_ms = cut_of(turns, role, limit_ms)
+        errors = [word_errors(reference, up_to(heard.get(role, ()), cut_ms)) for heard in calls]
+        by_role[role] = sum(errors, WordErrors())
     total = sum(by_role.values(), WordErrors())
     return {role: round(errors.rate, 4) for role, errors in by_role.items()} | {"all": round(total.rate, 4)}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -18,13 +18,18 @@ from bot.clock import CallClock, Clock
 from bot.errors import QuietnoteError
 from bot.events import (
     AudioFrame,
+    BoundaryReason,
     EndReason,
+    Gap,
+    GapReason,
     GateState,
+    LaneBoundary,
     LaneLevel,
     Ledger,
     Role,
     Segment,
     SpeechWindow,
+    ms_of,
 )
 from bot.media.builtin import BuiltinRoom
 from bot.media.pipeline import LanePipeline
@@ -45,6 +50,8 @@ LEDGER_EVERY = 10
 IN_FLIGHT_MS = 400
 """How long after a boundary the last samples spoken before it may still arrive."""
 DRAIN_TIMEOUT_S = 30.0
+GAP_SAMPLES = 16_000
+"""Shortest hole in a lane that the transcript states: one second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +73,10 @@ class MediaServices:
 class _Lane:
     pipeline: LanePipeline
     voice: LaneVoice
+    committed_through_sample: int
     level: LaneLevel | None = None
-    committing: asyncio.Queue[Segment] = field(default_factory=lambda: asyncio.Queue(maxsize=1000))
+    absent_from: int | None = None
+    """Where the lane fell silent altogether, until a frame comes again. Media thread only."""
 
 
 class CallMedia:
@@ -96,9 +105,9 @@ class CallMedia:
         self._lanes: dict[str, _Lane] = {}
         self._lane_of: dict[str, str] = {}
         self._gates: dict[str, GateState] = {}
-        self._segments: asyncio.Queue[Segment | None] = asyncio.Queue(maxsize=2000)
+        self._to_store: asyncio.Queue[Segment | Gap | None] = asyncio.Queue(maxsize=2000)
+        self._loop = asyncio.get_running_loop()
         self._committer: asyncio.Task[None] | None = None
-        self._first_captured: asyncio.Event = asyncio.Event()
         self.room: BuiltinRoom | None = None
 
     # -- the room ----------------------------------------------------------------------------------------------------
@@ -118,6 +127,13 @@ class CallMedia:
         )
         await self.room.join(self)
 
+    async def recover(self) -> int | None:
+        """After a restart: recognise what the spools hold. Where the books of the process before ended, if anywhere."""
+        saved = [lane.pipeline.ledger().elapsed for lane in self._lanes.values()]
+        now = self.call_clock.now_sample()
+        await self._on_worker(lambda lane: lane.pipeline.recover(lane.committed_through_sample, now))
+        return max(saved, default=None)
+
     async def ensure_lane(self, participant_id: str, role: Role) -> None:
         """Give a participant their lane; the same person always gets the same one back."""
         if participant_id in self._lane_of:
@@ -127,31 +143,37 @@ class CallMedia:
         loop = asyncio.get_running_loop()
         voice = LaneVoice(self._session_id, record.id, participant_id, role, self._language)
 
-        def deliver(segment: Segment) -> None:
-            try:
-                self._segments.put_nowait(segment)
-            except asyncio.QueueFull:
-                if segment.final:
-                    self._on_fault("overloaded")
-
         def on_window(window: SpeechWindow) -> None:
-            services.scheduler.submit(window, voice, deliver)
+            services.scheduler.submit(window, voice, self._put)
 
         def on_level(level: LaneLevel) -> None:
             loop.call_soon_threadsafe(self._note_level, level)
 
-        pipeline = LanePipeline(
-            lane_id=record.id,
-            vad=services.vad,
-            spool=Spool(
-                services.spool_dir, services.vault, self._session_id, record.id, kind=self._spool_kind
-            ),
-            on_window=on_window,
-            on_level=on_level,
-            ledger=record.ledger,
-            in_flight_ms=IN_FLIGHT_MS,
-        )
-        self._lanes[record.id] = _Lane(pipeline, voice)
+        def on_spool_fault(_: QuietnoteError) -> None:
+            loop.call_soon_threadsafe(self._on_fault, "storage-unavailable")
+
+        def open_pipeline() -> LanePipeline:
+            return LanePipeline(
+                lane_id=record.id,
+                vad=services.vad,
+                spool=Spool(
+                    services.spool_dir,
+                    services.vault,
+                    self._session_id,
+                    record.id,
+                    kind=self._spool_kind,
+                    hash_tree=record.hash_tree,
+                    on_fault=on_spool_fault,
+                ),
+                on_window=on_window,
+                on_level=on_level,
+                on_boundary=self._note_boundary,
+                ledger=record.ledger,
+                in_flight_ms=IN_FLIGHT_MS,
+            )
+
+        pipeline = await asyncio.to_thread(open_pipeline)
+        self._lanes[record.id] = _Lane(pipeline, voice, record.committed_through_sample)
         self._lane_of[participant_id] = record.id
 
     def event(self, event: RoomEvent) -> None:
@@ -163,8 +185,26 @@ class CallMedia:
     def frame(self, frame: AudioFrame) -> None:
         """Hand a frame to its lane's gate. On the media thread."""
         lane = self._lanes.get(frame.lane_id)
-        if lane is not None:
-            lane.pipeline.gate(frame)
+        if lane is None:
+            return
+        if lane.absent_from is not None:
+            self._gap(lane, lane.absent_from, frame.start_sample - frame.lost_before, GapReason.ABSENT)
+            lane.absent_from = None
+        if frame.lost_before >= GAP_SAMPLES and self._gates.get(lane.voice.participant_id) is GateState.OPEN:
+            self._gap(lane, frame.start_sample - frame.lost_before, frame.start_sample, GapReason.LOST)
+        lane.pipeline.gate(frame)
+
+    def _note_boundary(self, boundary: LaneBoundary) -> None:
+        """A captured stretch ended. On the media thread."""
+        lane = self._lanes.get(boundary.lane_id)
+        if lane is not None and boundary.reason is BoundaryReason.ABSENT:
+            lane.absent_from = boundary.at_sample
+
+    def _gap(self, lane: _Lane, start: int, end: int, reason: GapReason) -> None:
+        """State a hole in a lane, if it is long enough to matter to a reader. On the media thread."""
+        if end - start >= GAP_SAMPLES:
+            gap = Gap(ms_of(start), ms_of(end), reason, lane.voice.participant_id)
+            self._loop.call_soon_threadsafe(self._put, gap)
 
     # -- gates -------------------------------------------------------------------------------------------------------
 
@@ -211,6 +251,14 @@ class CallMedia:
                 self._session_id, lane_id, lane.pipeline.ledger(), lane.pipeline.hash_tree()
             )
 
+    def _put(self, item: Segment | Gap) -> None:
+        """Queue for the database. When it is full a partial is dropped; a final's audio stays in the spool."""
+        try:
+            self._to_store.put_nowait(item)
+        except asyncio.QueueFull:
+            if isinstance(item, Gap) or item.final:
+                self._on_fault("overloaded")
+
     def _note_level(self, level: LaneLevel) -> None:
         lane = self._lanes.get(level.lane_id)
         if lane is not None:
@@ -219,8 +267,11 @@ class CallMedia:
     # -- words -------------------------------------------------------------------------------------------------------
 
     async def _commit_segments(self) -> None:
-        while (segment := await self._segments.get()) is not None:
+        while (segment := await self._to_store.get()) is not None:
             try:
+                if isinstance(segment, Gap):
+                    await self._services.store.add_gap(self._session_id, segment)
+                    continue
                 if segment.final:
                     await self._services.store.commit_final(self._session_id, segment)
                     lane = self._lanes[segment.lane_id]
@@ -231,7 +282,7 @@ class CallMedia:
                 log.warning("final_not_committed", session_id=self._session_id, error=type(error).__name__)
                 self._on_fault(getattr(error, "slug", "overloaded"))
             finally:
-                self._segments.task_done()
+                self._to_store.task_done()
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -241,7 +292,7 @@ class CallMedia:
         await self._on_worker(lambda lane: lane.pipeline.finish(at_sample))
         drained = await self._services.scheduler.drain(self._session_id, DRAIN_TIMEOUT_S)
         if drained:
-            await asyncio.wait_for(self._segments.join(), DRAIN_TIMEOUT_S)
+            await asyncio.wait_for(self._to_store.join(), DRAIN_TIMEOUT_S)
         await self._on_worker(lambda lane: lane.pipeline.flush())
         await self.save_ledgers()
         return all(lane.pipeline.ledger().closes for lane in self._lanes.values())
@@ -259,7 +310,7 @@ class CallMedia:
             await room.leave(reason)
         committer, self._committer = self._committer, None
         if committer is not None:
-            await self._segments.put(None)
+            await self._to_store.put(None)
             await asyncio.wait_for(committer, DRAIN_TIMEOUT_S)
         self._services.scheduler.forget(self._session_id)
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -19,8 +18,8 @@ import structlog
 
 from bot.clinics import ClinicConfig
 from bot.clock import CallClock
-from bot.control import channel, wording
-from bot.control.callmedia import IN_FLIGHT_MS, LEDGER_EVERY, LEVELS_EVERY, TICK_S, CallMedia, MediaServices
+from bot.control import channel, watch, wording
+from bot.control.callmedia import LEDGER_EVERY, LEVELS_EVERY, TICK_S, CallMedia, MediaServices
 from bot.control.capture import (
     Ack,
     Action,
@@ -37,6 +36,7 @@ from bot.control.capture import (
     settle,
 )
 from bot.control.lobby import BOT_ID, BOT_NAME, Lobby, PageLink, Seat
+from bot.control.memory import AckMemory
 from bot.errors import (
     AiFeaturesDisabled,
     ClientNotPresent,
@@ -59,14 +59,11 @@ from bot.events import (
     EndReason,
     Gap,
     GapReason,
-    NoteState,
     PauseReason,
     Role,
     Segment,
-    SessionEvent,
     TranscriptState,
     ms_of,
-    sample_of,
 )
 from bot.media.room import ControlMessage, Member, MemberMuted, RoomClosed, RoomEvent
 from bot.store.bus import Bus, live_channel
@@ -80,8 +77,6 @@ BOT_PRESENT = frozenset(
 )
 NEVER_STALE = frozenset({CaptureAction.PAUSE, CaptureAction.FINISH, CaptureAction.DISCARD})
 """Actions that are carried out whatever state their sender last saw."""
-REMEMBERED = 1000
-"""Acks kept in memory for a repeated message; all of them are in the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +104,7 @@ class LiveSession:
         self.media: CallMedia | None = None
         self._call_clock: CallClock | None = None
         self._lock = asyncio.Lock()
-        self._acks: OrderedDict[tuple[str, str], Ack] = OrderedDict()
+        self._acks = AckMemory(self._store, record.id)
         self._control_seq = record.seq
         self._since_sample = 0
         self._ticker: asyncio.Task[None] | None = None
@@ -331,14 +326,14 @@ class LiveSession:
     async def capture(self, actor: Actor, action: CaptureAction, *, message_id: str | None, seq: int | None) -> Ack:
         """Start, pause, resume, finish or discard."""
         permit(actor, Action.CAPTURE)
-        known = self._acks.get((actor.name, message_id)) if message_id else None
+        known = self._acks.recent(actor.name, message_id)
         if known is not None:
             return known
         at = self._now_sample()
         if action in NEVER_STALE and self.media is not None and self.view.state is CaptureState.CAPTURING:
             self.media.set_gates(self._gates(hold(self.view, PauseReason.CLINICIAN)), at)
         async with self._lock:
-            remembered = await self._remembered(actor, message_id)
+            remembered = await self._acks.find(actor.name, message_id)
             if remembered is not None:
                 self._apply_gates(self._now_sample())
                 return remembered
@@ -349,7 +344,7 @@ class LiveSession:
             else:
                 await self._act(actor, action, at)
             ack = Ack(self.view.state, ms_of(self._since_sample), self.record.seq)
-            await self._remember(actor, message_id, ack)
+            await self._acks.keep(actor.name, message_id, ack)
         await self._tell_state()
         return ack
 
@@ -411,7 +406,7 @@ class LiveSession:
         }[decision]
         permit(actor, action, about=participant_id)
         seat = self.lobby.seat(participant_id)
-        known = self._acks.get((actor.name, message_id)) if message_id else None
+        known = self._acks.recent(actor.name, message_id)
         if known is not None:
             return known
         at = self._now_sample()
@@ -420,7 +415,7 @@ class LiveSession:
             self._apply_gates(at)
             self.media.drop_open(participant_id)
         async with self._lock:
-            remembered = await self._remembered(actor, message_id)
+            remembered = await self._acks.find(actor.name, message_id)
             if remembered is not None:
                 return remembered
             if seq is not None and seq < self._control_seq and decision is ConsentState.GRANTED:
@@ -434,7 +429,7 @@ class LiveSession:
                 self._apply_gates(self._now_sample())
             await self._after_consent(decision, at)
             ack = Ack(self.view.state, ms_of(at), self.record.seq)
-            await self._remember(actor, message_id, ack)
+            await self._acks.keep(actor.name, message_id, ack)
         await self.lobby.send_roster(self.bot_seat())
         await self._tell_state()
         return ack
@@ -546,33 +541,22 @@ class LiveSession:
         system = Actor(ActorKind.SYSTEM, self.record.clinic_id)
         await self._record_consent(seat, ConsentState.REQUESTED, "asked", "", system)
 
-    async def _remembered(self, actor: Actor, message_id: str | None) -> Ack | None:
-        if message_id is None:
-            return None
-        stored = await self._store.remembered_ack(self.session_id, actor.name, message_id)
-        if stored is None:
-            return None
-        return Ack(CaptureState(stored["state"]), int(stored["effective_at_ms"]), int(stored["seq"]))
-
-    async def _remember(self, actor: Actor, message_id: str | None, ack: Ack) -> None:
-        if message_id is None:
-            return
-        self._acks[actor.name, message_id] = ack
-        while len(self._acks) > REMEMBERED:
-            self._acks.popitem(last=False)
-        await self._store.remember_ack(
-            self.session_id,
-            actor.name,
-            message_id,
-            {"state": ack.state.value, "effective_at_ms": ack.effective_at_ms, "seq": ack.seq},
-        )
-
     # -- the bot -----------------------------------------------------------------------------------------------------
 
     async def _bring_the_bot(self) -> None:
         """A bot run begins: the bot takes its seat, and the pages connect to it."""
         for state in (BotState.REQUESTED, BotState.JOINING):
             await self._move_bot(state)
+        try:
+            await self._open_media({s.member.participant_id: s.member.role for s in self.lobby.seats.values() if s.present})
+        except QuietnoteError:
+            await self._move_bot(BotState.FAILED, EndReason.PLATFORM_ERROR)
+            raise
+        self._apply_gates(self._now_sample())
+        await self._move_bot(BotState.IN_CALL)
+        await self.lobby.send_roster(self.bot_seat())
+
+    async def _open_media(self, people: Mapping[str, Role]) -> None:
         assert self._call_clock is not None
         self.media = CallMedia(
             self._services.media,
@@ -584,14 +568,7 @@ class LiveSession:
             on_room_event=self._on_room_event,
             on_fault=self._on_fault,
         )
-        try:
-            await self.media.open({s.member.participant_id: s.member.role for s in self.lobby.seats.values() if s.present})
-        except QuietnoteError:
-            await self._move_bot(BotState.FAILED, EndReason.PLATFORM_ERROR)
-            raise
-        self._apply_gates(self._now_sample())
-        await self._move_bot(BotState.IN_CALL)
-        await self.lobby.send_roster(self.bot_seat())
+        await self.media.open(people)
 
     async def _move_bot(self, state: BotState, reason: EndReason | None = None) -> None:
         self.record = await self._store.change(
@@ -736,6 +713,30 @@ class LiveSession:
         }
         await self.broadcast({"type": "ledger", "lanes": lanes})
 
+    async def resume_after_crash(self) -> None:
+        """Come back into the state the process left: what is in the spool is recognised, paused stays paused."""
+        assert self.record.call_started_at is not None
+        self._call_clock = CallClock(self._clock, started_at=self.record.call_started_at)
+        for seat in self.lobby.seats.values():
+            seat.left_at_s = self._clock.monotonic_s() if seat.admitted else None
+        await self._move_bot(BotState.REJOINING)
+        await self._open_media({s.member.participant_id: s.member.role for s in self.lobby.seats.values() if s.admitted})
+        assert self.media is not None
+        gone_from = await self.media.recover()
+        now = self._now_sample()
+        if gone_from is not None and now > gone_from:
+            gap = Gap(ms_of(gone_from), ms_of(now), GapReason.INTERRUPTED)
+            await self._store.add_gap(self.session_id, gap)
+        self._apply_gates(now)
+        self._since_sample = now
+        await self._move_bot(BotState.IN_CALL)
+        self._ensure_ticker()
+
+    async def abandon(self) -> None:
+        """The process stopped while consent was asked for: nothing was captured, so there is nothing to keep."""
+        await self._move(CaptureView(CaptureState.OFF), 0, None)
+        await self._send_bot_home(EndReason.PLATFORM_ERROR)
+
     async def refresh(self) -> None:
         """Take up what the workflow changed, and tell the pages."""
         self.record = await self._store.get(self.session_id)
@@ -767,33 +768,21 @@ class LiveSession:
                 await self._watch_presence()
 
     async def _watch_presence(self) -> None:
-        """Pause while no clinician is there; end a call that everybody left, or that runs too long."""
-        if self.view.state not in {CaptureState.CAPTURING, CaptureState.PAUSED}:
-            return
+        """Carry out what :mod:`bot.control.watch` says of who is there."""
+        verdict = watch.judge(
+            self.view, self.lobby, self.config.capture, now_s=self._clock.monotonic_s(), call_ms=self.now_ms()
+        )
         system = Actor(ActorKind.SYSTEM, self.record.clinic_id)
-        now_s, policy = self._clock.monotonic_s(), self.config.capture
-        away = [s.left_at_s for s in self.lobby.seats.values() if s.left_at_s is not None and s.link is None]
-        if not any(seat.link for seat in self.lobby.seats.values()):
-            if away and now_s - max(away) >= policy.alone_s:
-                await self.end(system, EndReason.LEFT_ALONE)
-                return
-        if self.now_ms() >= policy.max_duration_min * 60_000:
-            await self.end(system, EndReason.MAX_DURATION)
-            return
-        clinician_away = [
-            s.left_at_s for s in self.lobby.seats.values() if s.member.role is Role.CLINICIAN and s.left_at_s is not None
-        ]
-        absent = not self.lobby.clinician_present()
-        held = PauseReason.CLINICIAN_ABSENT in self.view.reasons
-        async with self._lock:
-            if absent and not held and clinician_away and now_s - max(clinician_away) >= policy.clinician_absent_s:
-                await self._move(hold(self.view, PauseReason.CLINICIAN_ABSENT), self._now_sample(), system)
-            elif not absent and held:
-                after = lift(self.view, PauseReason.CLINICIAN_ABSENT, consented=self._consented())
+        if isinstance(verdict, EndReason):
+            await self.end(system, verdict)
+        elif verdict is not watch.Verdict.STAY:
+            async with self._lock:
+                if verdict is watch.Verdict.HOLD:
+                    after = hold(self.view, PauseReason.CLINICIAN_ABSENT)
+                else:
+                    after = lift(self.view, PauseReason.CLINICIAN_ABSENT, consented=self._consented())
                 await self._move(after, self._now_sample(), system)
-            else:
-                return
-        await self._tell_state()
+            await self._tell_state()
 
     # -- owned tasks -------------------------------------------------------------------------------------------------
 
@@ -825,62 +814,3 @@ class LiveSession:
             await self.media.finish(self._now_sample())
             await self.media.close(EndReason.PLATFORM_ERROR)
             self.media = None
-
-
-class LiveSessions:
-    """The live sessions of this process."""
-
-    def __init__(self, services: LiveServices) -> None:
-        self._services = services
-        self._sessions: dict[str, LiveSession] = {}
-        self._opening = asyncio.Lock()
-
-    async def of(self, session_id: str) -> LiveSession:
-        """The live session, opened from the database if need be. Raises :class:`NotFound`."""
-        async with self._opening:
-            live = self._sessions.get(session_id)
-            if live is None:
-                store = self._services.media.store
-                record = await store.get(session_id)
-                seats = [
-                    Seat(Member(p.id, p.role, p.display_name), p.admitted, p.consent)
-                    for p in await store.participants(session_id)
-                ]
-                live = LiveSession(self._services, record, Lobby(seats))
-                self._sessions[session_id] = live
-            return live
-
-    def current(self, session_id: str) -> LiveSession | None:
-        """The live session if this process has it open."""
-        return self._sessions.get(session_id)
-
-    async def on_event(self, event: SessionEvent) -> None:
-        """The workflow moved something: let an open session tell its pages."""
-        live = self._sessions.get(event.session_id)
-        if live is not None:
-            await live.refresh()
-
-    async def progress(self, session_id: str, step: str, done: int, total: int) -> None:
-        """How far the note is, for the pages."""
-        live = self._sessions.get(session_id)
-        if live is not None:
-            await live.broadcast({"type": "progress", "step": step, "done": done, "total": total})
-
-    async def recover(self) -> None:
-        """After a restart: what was being captured is finished from the spool, what was finished goes on."""
-        store = self._services.media.store
-        for record in await store.unfinished():
-            live = await self.of(record.id)
-            if record.capture is CaptureState.CONSENT_PENDING:
-                await live.abandon()
-            elif record.capture in {CaptureState.CAPTURING, CaptureState.PAUSED}:
-                await live.end_after_crash()
-            elif record.capture is CaptureState.FINISHED:
-                await self._services.begin_aftercall(record.id)
-            elif record.capture is CaptureState.DISCARDED:
-                await self._services.discard_session(record.id)
-
-    async def close(self) -> None:
-        """End every live session of this process."""
-        sessions, self._sessions = list(self._sessions.values()), {}
-        await asyncio.gather(*(live.close() for live in sessions))

@@ -97,7 +97,7 @@ def _path(location: Iterable[Any]) -> str:
     parts = [str(part) for part in location]
     if parts and parts[0] in {"body", "query", "path", "header"}:
         kind = parts.pop(0)
-        if not parts or kind == "body" and parts[0].isdigit():
+        if not parts or (kind == "body" and parts[0].isdigit()):
             return kind
     # a key that somebody sent may be anything; only what looks like a field's name is repeated
     return ".".join(part if _PLACE.fullmatch(part) else "?" for part in parts)

@@ -35,7 +35,7 @@ class TokenSecretUnusable(SetupError):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        super().__init__(f"{path} does not hold {SECRET_BYTES} bytes in hexadecimal; move it away and tokens are made anew")
+        super().__init__(f"{path} does not hold {SECRET_BYTES} bytes in hexadecimal; move it away to make a new one")
 
 
 @dataclass(frozen=True, slots=True)

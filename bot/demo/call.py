@@ -6,6 +6,7 @@ Everything goes through the public doors: HTTP with a platform key, the room's W
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -28,7 +29,7 @@ from bot.demo.peer import CallFailed, Heard, Peer
 from bot.demo.wer import WordErrors, normalise, word_errors
 
 CLINICIAN, CLIENT = "clinician", "client"
-NAMES = {CLINICIAN: "Dr. Ellis", CLIENT: "Robin"}
+CLINICIAN_NAME, CLIENT_NAME = "Dr. Ellis", "Robin"
 LEAD_S = 0.8
 """From the order to speak to the first sample."""
 SETTLE_S = 0.3
@@ -99,21 +100,34 @@ async def run_demo(
     on_event: OnEvent,
     *,
     clinic_id: str = "demo",
+    clinician_id: str = CLINICIAN,
+    clinician_name: str = CLINICIAN_NAME,
     dialogue: Dialogue | None = None,
     searched: Path | None = None,
 ) -> DemoResult:
-    """Hold the call and check what is left of it. ``searched`` is a folder to look for the code word in.
+    """Hold the call and check what is left of it.
 
-    Raises :class:`CallFailed` when the call cannot be held.
+    ``clinician_id`` is the user in whose inbox the draft is to be; ``searched`` is a folder to look for the code word
+    in. Raises :class:`CallFailed` when the call cannot be held.
     """
+    cast = _Cast(clinic_id, {CLINICIAN: clinician_id, CLIENT: CLIENT}, {CLINICIAN: clinician_name, CLIENT: CLIENT_NAME})
     async with httpx.AsyncClient(
         base_url=base_url, headers={"Authorization": f"Bearer {api_key}"}, timeout=30.0, trust_env=False
     ) as http:
-        demo = _Demo(http, base_url, dialogue or load(), on_event, clinic_id, searched)
+        demo = _Demo(http, base_url, dialogue or load(), on_event, cast, searched)
         try:
             return await demo.run()
         finally:
             await demo.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Cast:
+    """Who plays, by role."""
+
+    clinic_id: str
+    ids: Mapping[str, str]
+    names: Mapping[str, str]
 
 
 class _Demo:
@@ -125,14 +139,14 @@ class _Demo:
         base_url: str,
         dialogue: Dialogue,
         on_event: OnEvent,
-        clinic_id: str,
+        cast: _Cast,
         searched: Path | None,
     ) -> None:
         self._http = http
         self._base_url = base_url
         self._dialogue = dialogue
         self._on_event = on_event
-        self._clinic_id = clinic_id
+        self._cast = cast
         self._searched = searched
         self._began_s = time.monotonic()
         self._captions: dict[tuple[str, int], Mapping[str, Any]] = {}
@@ -168,8 +182,8 @@ class _Demo:
         ended_s = time.monotonic()
         await clinician.control("finish")
         self._narrate("Finish and Generate Note")
-        to_transcript = await self._wait_for({"transcript": {"ready"}}, "the transcript", ended_s)
-        to_draft = await self._wait_for({"note": {"draft"}}, "the draft note", ended_s)
+        to_transcript = await self._wait_for("transcript", "ready", ended_s)
+        to_draft = await self._wait_for("note", "draft", ended_s)
         return await self._look(to_transcript, to_draft)
 
     async def _gather(self) -> None:
@@ -178,9 +192,12 @@ class _Demo:
             "POST",
             "/v1/sessions",
             json={
-                "clinic_id": self._clinic_id,
+                "clinic_id": self._cast.clinic_id,
                 "room": {"transport": "builtin"},
-                "participants": [{"id": who, "role": who, "display_name": name} for who, name in NAMES.items()],
+                "participants": [
+                    {"id": self._cast.ids[who], "role": who, "display_name": self._cast.names[who]}
+                    for who in (CLINICIAN, CLIENT)
+                ],
             },
         )
         self._session_id = made["session"]["id"]
@@ -200,13 +217,13 @@ class _Demo:
             )
         clinician, client = self._peers[CLINICIAN], self._peers[CLIENT]
         await clinician.join()
-        self._narrate(f"{NAMES[CLINICIAN]} starts the call")
+        self._narrate(f"{self._cast.names[CLINICIAN]} starts the call")
         await client.join()
-        self._narrate(f"{NAMES[CLIENT]} is in the waiting room")
+        self._narrate(f"{self._cast.names[CLIENT]} is in the waiting room")
         await clinician.until(lambda: _in_roster(clinician, client), "the client in the waiting room")
         await clinician.admit(client.participant_id)
         await client.until(lambda: client.admitted, "admission")
-        self._narrate(f"{NAMES[CLINICIAN]} admits {NAMES[CLIENT]}; the two talk, and no bot is in the room")
+        self._narrate(f"{self._cast.names[CLINICIAN]} admits {self._cast.names[CLIENT]}; there is no bot in the room")
         if clinician.bot is not None or client.bot is not None:
             raise CallFailed("A bot is in the room before Start.")
         await asyncio.sleep(SETTLE_S)
@@ -216,12 +233,12 @@ class _Demo:
         clinician, client = self._peers[CLINICIAN], self._peers[CLIENT]
         self._narrate("Start recording")
         await clinician.control("start")
-        for peer in (clinician, client):
-            await peer.until(lambda p=peer: p.bot is not None, "the bot in the room")  # type: ignore[misc]
+        await clinician.until(lambda: clinician.bot is not None, "the bot in the room")
+        await client.until(lambda: client.bot is not None, "the bot in the room")
         self._narrate(f"{clinician.bot['display_name'] if clinician.bot else 'The bot'} joined, for both to see")
         for peer in (clinician, client):
-            await peer.until(lambda p=peer: p.heard_by_bot, "the connection to the bot")  # type: ignore[misc]
-        self._narrate(f"{NAMES[CLIENT]} reads the question and agrees to recording")
+            await peer.until_connected()
+        self._narrate(f"{self._cast.names[CLIENT]} reads the question and agrees to recording")
         await client.consent("granted")
         await clinician.until(lambda: clinician.state.get("capture") == "capturing", "recording to begin")
 
@@ -239,7 +256,7 @@ class _Demo:
 
         await reached(self._dialogue.pause_at_ms)
         await clinician.control("pause", by_channel=True)
-        self._narrate(f"{NAMES[CLIENT]} says something that is not for the record")
+        self._narrate(f"{self._cast.names[CLIENT]} says something that is not for the record")
         await reached(self._dialogue.resume_at_ms)
         await clinician.control("resume")
         await reached(self._dialogue.duration_ms)
@@ -249,43 +266,39 @@ class _Demo:
         """True when somebody lost the room."""
         return any(peer.closed for peer in self._peers.values())
 
-    async def _wait_for(self, wanted: Mapping[str, set[str]], what: str, since_s: float) -> float:
-        """Wait until the session's states are as wanted, by the stream or by asking; returns seconds since ``since_s``."""
+    async def _wait_for(self, artefact: str, wanted: str, since_s: float) -> float:
+        """Wait until an artefact is as wanted, told by the room or by asking; returns seconds since ``since_s``."""
         clinician = self._peers[CLINICIAN]
-        field_name, values = next(iter(wanted.items()))
         state: Mapping[str, Any] = clinician.state
-        while state.get(field_name) not in values:
-            if state.get(field_name) == "failed" or time.monotonic() - since_s > AFTER_CALL_S:
-                raise CallFailed(f"Waited in vain for {what}.")
-            try:
-                await clinician.until(lambda: clinician.state.get(field_name) in values, what, POLL_S)
-                state = clinician.state
-            except CallFailed:
-                state = (await self._call("GET", f"/v1/sessions/{self._session_id}")).get("session", {})
-                if clinician.closed:
-                    await asyncio.sleep(POLL_S)
+        while state.get(artefact) != wanted:
+            if state.get(artefact) == "failed" or time.monotonic() - since_s > AFTER_CALL_S:
+                raise CallFailed(f"The {artefact} did not become {wanted}; it is {state.get(artefact)}.")
+            with contextlib.suppress(TimeoutError):
+                await clinician.wait(lambda: clinician.state.get(artefact) in {wanted, "failed"}, POLL_S)
+            told = clinician.state.get(artefact) == wanted
+            state = clinician.state if told else await self._call("GET", f"/v1/sessions/{self._session_id}")
         return time.monotonic() - since_s
 
     # -- what is left of it ------------------------------------------------------------------------------------------
 
     async def _look(self, to_transcript: float, to_draft: float) -> DemoResult:
         session_url = f"/v1/sessions/{self._session_id}"
-        session = (await self._call("GET", session_url))["session"]
+        session = await self._call("GET", session_url)
         transcript = await self._call("GET", f"{session_url}/transcript")
         self._tell(Scene.TRANSCRIPT, transcript)
         note = await self._call("GET", f"/v1/notes/{session['note_id']}")
-        note = note.get("note", note)
         self._tell(Scene.NOTE, note)
         inbox = await self._call("GET", "/v1/inbox")
-        items = [item for item in inbox.get("items", ()) if item["session_id"] == self._session_id]
+        items = [item for item in inbox["items"] if item["session_id"] == self._session_id]
         self._tell(Scene.INBOX, {"items": items})
-        receipts = await self._call("GET", f"{session_url}/receipts")
+        receipts = (await self._call("GET", f"{session_url}/receipts"))["items"]
+        files = [(await self._http.get(receipt["href"])).content for receipt in receipts]
         keys = (await self._http.get("/.well-known/quietnote-receipt-keys.json")).content
-        valid = receipts_valid(receipts, keys)
-        self._tell(Scene.RECEIPT, dict(receipts) | {"valid": valid})
+        valid = receipts_valid(files, keys)
+        self._tell(Scene.RECEIPT, {"items": receipts, "valid": valid})
 
         errors = WordErrors()
-        for who in NAMES:
+        for who in (CLINICIAN, CLIENT):
             heard = " ".join(s["text"] for s in transcript["segments"] if s["role"] == who)
             errors += word_errors(normalise(self._dialogue.on_record(who)), normalise(heard))
         told: list[Any] = [list(self._captions.values()), transcript, note, items, receipts, session]

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 BOT = "bot"
 CHANNEL = "scribe.control.v1"
 SUBPROTOCOL = Subprotocol("quietnote.room.v1")
-USUAL = Asked(ptime_ms=60, dtx=True, max_rate_hz=16_000)
+USUAL = Asked(ptime_ms=60, max_rate_hz=16_000, fec=True)
 """What the built-in room asks for by default; a lane is encoded so before the answer is there."""
 MAX_MESSAGE_BYTES = 1_000_000
 KEPT_MESSAGES = 20_000
@@ -135,23 +135,43 @@ class Peer:
 
     @property
     def heard_by_bot(self) -> bool:
-        """True while the connection to the bot stands."""
-        return BOT in self._links and self._links[BOT].connected
+        """True while the connection to the bot stands and the lane is encoded as the bot asked."""
+        link = self._links.get(BOT)
+        return link is not None and link.connected and link.ready
+
+    @property
+    def channel_open(self) -> bool:
+        """True while control messages can go by the data channel."""
+        return BOT in self._links and self._links[BOT].channel_open
+
+    def hears(self, participant_id: str) -> bool:
+        """True once somebody else's sound has arrived here."""
+        return participant_id in self._links and self._links[participant_id].received > 0
 
     @property
     def asked(self) -> Asked | None:
         """What the bot's answer asked for."""
         return self._links[BOT].asked if BOT in self._links else None
 
+    async def wait(self, true: Callable[[], bool], timeout_s: float) -> None:
+        """Wait until ``true()``, or until the room closes. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s), self._news:
+            await self._news.wait_for(lambda: true() or self.closed)
+        if self.closed:
+            await asyncio.sleep(0.1)
+
     async def until(self, true: Callable[[], bool], what: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         """Wait until ``true()``; raises :class:`CallFailed` naming ``what`` was missed."""
         try:
-            async with asyncio.timeout(timeout_s), self._news:
-                await self._news.wait_for(lambda: true() or self.closed)
+            await self.wait(true, timeout_s)
         except TimeoutError:
             raise CallFailed(f"Waited {timeout_s:g} s in vain for {what}.") from None
         if not true():
             raise CallFailed(f"The room closed while waiting for {what}.")
+
+    async def until_connected(self, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+        """Wait for the connection to the bot."""
+        await self.until(lambda: self.heard_by_bot, "the connection to the bot", timeout_s)
 
     # -- doing -------------------------------------------------------------------------------------------------------
 
@@ -180,7 +200,7 @@ class Peer:
     def play(self, at_s: float) -> float:
         """Speak from ``at_s`` (monotonic) on, to everybody; returns when the bot is spoken the first sample."""
         self._playing = at_s
-        starts = {peer: link.play(self._recording, at_s) for peer, link in self._links.items()}
+        starts = {peer: link.play(self._recording, at_s) for peer, link in self._links.items() if link.ready}
         return starts.get(BOT, at_s)
 
     def mute(self, muted: bool) -> None:
@@ -273,9 +293,9 @@ class Peer:
     async def _signal(self, peer: str, data: Mapping[str, Any]) -> None:
         link = self._links.get(peer)
         if data.get("type") == "answer" and link is not None:
-            if peer == BOT:
-                await asyncio.to_thread(self._recording.as_asked, asked_by(data["sdp"]))
             await link.answered(data["sdp"])
+            await asyncio.to_thread(self._recording.as_asked, link.asked or USUAL)
+            link.ready = True
             if self._playing is not None:
                 link.play(self._recording, self._playing)
             async with self._news:
@@ -317,16 +337,25 @@ class _Link:
         self._channel: Any = None
         self._track = owner.new_track(USUAL)
         self.asked: Asked | None = None
+        self.received = 0
+        """Frames of the other's voice."""
+        self.ready = False
+        """The lane is encoded as asked."""
 
     @property
     def connected(self) -> bool:
         return bool(self._pc.connectionState == "connected")
+
+    @property
+    def channel_open(self) -> bool:
+        return self._channel is not None and self._channel.readyState == "open"
 
     async def offer(self) -> str:
         self._pc.addTransceiver(self._track, direction="sendonly" if self._peer == BOT else "sendrecv")
         if self._peer == BOT:
             self._channel = self._pc.createDataChannel(CHANNEL)
             self._channel.on("message", self._message)
+            self._channel.on("open", self._changed)
         await self._pc.setLocalDescription(await self._pc.createOffer())
         return str(self._pc.localDescription.sdp)
 
@@ -343,7 +372,7 @@ class _Link:
         await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
         self._pc.addTrack(self._track)
         await self._pc.setLocalDescription(await self._pc.createAnswer())
-        self.asked = USUAL
+        self.asked, self.ready = USUAL, True
         return str(self._pc.localDescription.sdp)
 
     def play(self, recording: Recording, at_s: float) -> float:
@@ -353,7 +382,7 @@ class _Link:
         self._track.muted = muted
 
     def say(self, message: Mapping[str, Any]) -> bool:
-        if self._channel is None or self._channel.readyState != "open":
+        if not self.channel_open:
             return False
         self._channel.send(json.dumps(message))
         return True
@@ -375,5 +404,8 @@ class _Link:
             with contextlib.suppress(MediaStreamError):
                 while True:
                     await track.recv()
+                    self.received += 1
+                    if self.received == 1:
+                        await self._owner.changed()
 
         self._owner.spawn(read())

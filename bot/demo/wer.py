@@ -48,7 +48,7 @@ def word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> WordErro
 
 
 def matches(reference: Sequence[str], hypothesis: Sequence[str]) -> dict[int, int]:
-    """Positions of hypothesis words that the best alignment sets against an equal word, each with that word's position."""
+    """The hypothesis words that the best alignment sets against an equal word: position to that word's position."""
     if not reference or not hypothesis:
         return {}
     out = jiwer.process_words(" ".join(reference), " ".join(hypothesis))

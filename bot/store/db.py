@@ -108,7 +108,8 @@ class Database:
             yield
             return
         try:
-            await asyncio.wait_for(self._writer.acquire(), WRITER_WAIT_S)
+            async with asyncio.timeout(WRITER_WAIT_S):
+                await self._writer.acquire()
         except TimeoutError:
             raise StorageUnavailable("database", "locked") from None
         try:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -51,7 +52,7 @@ class Eraser:
         self._signer = signer
         self._clock = clock
         self._sweepers: dict[str, Sweeper] = {}
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def register(self, place: str, sweeper: Sweeper) -> None:
         """Add a place that may hold copies, by the name it has on receipts."""
@@ -65,12 +66,8 @@ class Eraser:
         Idempotent. Raises what a sweeper or the store raised; the keys are gone by then, and the next call goes on.
         """
         turn = self._turns.setdefault(session_id, asyncio.Lock())
-        try:
-            async with turn:
-                return await self._erase(session_id)
-        finally:
-            if not turn.locked():
-                self._turns.pop(session_id, None)
+        async with turn:
+            return await self._erase(session_id)
 
     async def _erase(self, session_id: str) -> bytes | None:
         session = await self._store.get(session_id)
@@ -88,7 +85,7 @@ class Eraser:
         statement = _statement(session, lanes, places) | {"destroyed_at": timestamp(destroyed_at), "epoch": epoch}
         receipt = await self._store.add_receipt(session_id, KIND_AUDIO, self._signer.sign(statement))
         await self._store.change(session_id, "audio.erased", data={"receipt_id": receipt.id}, audio=AudioState.ERASED)
-        log.info("audio_erased", session_id=session_id, lanes=len(lanes), epoch=epoch)
+        log.info("audio_erased", session_id=session_id, count=len(lanes), epoch=epoch)
         return receipt.body
 
     def purge_receipt(self, purge: TranscriptPurge) -> bytes:

@@ -11,9 +11,12 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import NullPool
+
+from bot.errors import SetupError
 
 FOLDER = Path(__file__).with_name("migrations")
 WAIT_S = 30
@@ -21,6 +24,13 @@ WAIT_S = 30
 _ADVISORY_LOCK = 0x51554945  # any number that is ours
 
 _one_at_a_time = threading.Lock()  # alembic keeps its context in module globals
+
+
+class DatabaseTooNew(SetupError):
+    """The tables were made by a release that this one does not know."""
+
+    def __init__(self) -> None:
+        super().__init__("the database belongs to a newer release of Quietnote; use that one, or restore a backup")
 
 
 def config_for(connection: Connection) -> Config:
@@ -32,7 +42,7 @@ def config_for(connection: Connection) -> Config:
 
 
 def upgrade(url: URL, revision: str = "head") -> None:
-    """Bring the database at ``url`` (its async form) to ``revision``. Blocks."""
+    """Bring the database at ``url`` (its async form) to ``revision``. Blocks. Raises DatabaseTooNew."""
     sqlite = url.get_backend_name() == "sqlite"
     sync = url.set(drivername="sqlite+pysqlite" if sqlite else "postgresql+psycopg")
     engine = create_engine(sync, poolclass=NullPool, hide_parameters=True)
@@ -44,6 +54,8 @@ def upgrade(url: URL, revision: str = "head") -> None:
             if not sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _ADVISORY_LOCK})
             command.upgrade(config_for(connection), revision)
+    except CommandError:
+        raise DatabaseTooNew from None
     finally:
         engine.dispose()
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, cast
 
-from sqlalchemy import and_, or_, select, tuple_
+from sqlalchemy import and_, exists, or_, select, tuple_
 from sqlalchemy.exc import IntegrityError
 
 from bot import machines
@@ -31,6 +31,7 @@ from bot.store.models import (
     ClinicVersionRow,
     NoteRow,
     ParticipantRow,
+    ReceiptRow,
     SessionEventRow,
     SessionRow,
 )
@@ -247,11 +248,13 @@ class StateStore(Ground):
             return [session_record(row, note_id) for row, note_id in (await db.execute(query)).all()]
 
     async def due_purges(self, now: datetime | None = None) -> Ids:
-        """Sessions whose transcript must go by now."""
+        """Sessions whose transcript must go by now, and those whose purge was interrupted before its receipt."""
         at = now or self._clock.now()
-        query = select(SessionRow.id).where(
-            SessionRow.purge_at <= at, SessionRow.transcript.in_(["live", "ready", "failed"])
-        )
+        due = and_(SessionRow.purge_at <= at, SessionRow.transcript.in_(["live", "ready", "failed"]))
+        if self.purge_receipt is not None:
+            receipt = exists().where(ReceiptRow.session_id == SessionRow.id, ReceiptRow.kind == "transcript")
+            due = or_(due, and_(SessionRow.transcript == "purged", ~receipt))
+        query = select(SessionRow.id).where(due)
         async with self._db.read() as db:
             return list((await db.scalars(query.order_by(SessionRow.purge_at))).all())
 

@@ -259,9 +259,8 @@ class World:
             await self.place("draft-saved")
             return note
 
-        self.eraser.erase_audio = erase_audio  # type: ignore[method-assign]
-        self.store.add_receipt = add_receipt_then  # type: ignore[method-assign]
-        self.store.save_note = save_note_then  # type: ignore[method-assign]
+        for owner, method in ((self.eraser, erase_audio), (self.store, add_receipt_then), (self.store, save_note_then)):
+            setattr(owner, method.__name__.removesuffix("_then"), method)
 
     async def place(self, name: str) -> None:
         """The process has come to ``name``."""

@@ -21,6 +21,30 @@ from bot.store.valkey import EmbeddedValkey, ValkeyUnusable, end_survivor, runti
 WAIT_S = 20
 
 
+def noted_pid(server: EmbeddedValkey) -> int:
+    return int(json.loads(server.pid_file.read_text())["pid"])
+
+
+def alive(pid: int) -> bool:
+    """True when it runs: a zombie that nobody waits for has no command line."""
+    words = Path(f"/proc/{pid}/cmdline")
+    return words.exists() and words.read_bytes() != b""
+
+
+def tcp_sockets(pid: int) -> list[str]:
+    links = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [
+        line.split()
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
+    ]
+    return [row[1] for row in rows if f"socket:[{row[9]}]" in links]
+
+
+def everything_under(folder: Path) -> bytes:
+    return b"\n".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
 @pytest.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
     server = EmbeddedValkey(tmp_path)
@@ -95,20 +119,14 @@ async def test_a_bus_that_was_never_there_opens_and_swallows(tmp_path: Path) -> 
 async def test_it_listens_on_its_socket_only_and_writes_nothing(valkey: EmbeddedValkey, tmp_path: Path) -> None:
     folder = valkey.socket_path.parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    pid = json.loads(valkey.pid_file.read_text())["pid"]
-    inodes = {Path(f"/proc/{pid}/fd/{fd}").readlink() for fd in os.listdir(f"/proc/{pid}/fd")}
-    sockets = {str(link)[8:-1] for link in inodes if str(link).startswith("socket:")}
-    for table in ("tcp", "tcp6"):
-        rows = [line.split() for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]]
-        assert not [row for row in rows if row[9] in sockets]
+    assert not tcp_sockets(noted_pid(valkey))
     bus = Bus(valkey.url)
     await bus.open()
     await bus.lease("serve:se_1", "needle-owner", 30)
     await bus.publish("qn:live:se_1", b"needle-words")
     await bus.close()
     await valkey.close()
-    for path in tmp_path.rglob("*"):
-        assert not path.is_file() or b"needle" not in path.read_bytes()
+    assert b"needle" not in everything_under(tmp_path)
 
 
 async def test_a_long_or_odd_data_folder_gets_a_short_socket(tmp_path: Path) -> None:
@@ -164,15 +182,13 @@ async def test_the_survivor_of_a_killed_run_is_ended(tmp_path: Path, frozen: boo
     )
     assert killed.returncode == -signal.SIGKILL
     server = EmbeddedValkey(tmp_path)
-    old = json.loads(server.pid_file.read_text())["pid"]
-    assert Path(f"/proc/{old}").exists()
+    old = noted_pid(server)
+    assert alive(old)
     if frozen:
         os.kill(old, signal.SIGSTOP)
     await server.start()
-    new = json.loads(server.pid_file.read_text())["pid"]
-    assert new != old
-    words = Path(f"/proc/{old}/cmdline")
-    assert not words.exists() or words.read_bytes() == b"", "gone, or a zombie nobody waits for"
+    assert noted_pid(server) != old
+    assert not alive(old)
     await server.close()
     assert not server.pid_file.exists()
 

@@ -59,7 +59,7 @@ class CaptureBody(Body):
     """An action on the recording."""
 
     action: CaptureAction
-    message_id: MessageId | None = Field(None, description="The same id again is answered again, without a second effect.")
+    message_id: MessageId | None = Field(None, description="The same id again: the same answer, no second effect.")
     seq: int | None = Field(None, ge=0, description="The last state sequence the sender saw.")
     clinician_id: Identifier | None = Field(None, description="The clinician a platform acts for: a participant's id.")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from datetime import timedelta
 from typing import Any
@@ -181,25 +180,3 @@ async def rejoin(request: Request, session_id: str, caller: Called, services: Se
         return 200, {"token": token, "participant": views.participant(own)}
 
     return await once(request, services, work, clinic_id=caller.actor.clinic_id, who=caller.who)
-
-
-@router.get("/{session_id}/receipts", tags=["receipts"], summary="List erasure receipts")
-async def receipts(session_id: str, caller: Called, services: Served) -> dict[str, Any]:
-    """What was destroyed and when; each receipt's exact signed bytes are at its ``href``."""
-    await session_for(services, caller, session_id)
-    permit(caller.actor, Action.READ_TRANSCRIPT)
-    found = await services.store.receipts(session_id)
-    return page([views.receipt(record, json.loads(record.body)) for record in found], None)
-
-
-@router.get("/{session_id}/receipts/{receipt_id}", tags=["receipts"], summary="Download a receipt")
-async def receipt(session_id: str, receipt_id: str, caller: Called, services: Served) -> Response:
-    """The file as it was signed, for ``quietnote receipt verify``."""
-    await session_for(services, caller, session_id)
-    permit(caller.actor, Action.READ_TRANSCRIPT)
-    for record in await services.store.receipts(session_id):
-        if record.id == receipt_id:
-            name = f"quietnote-receipt-{record.kind}-{record.id}.json"
-            headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-            return Response(record.body, media_type="application/json", headers=headers)
-    raise NotFound

@@ -31,6 +31,9 @@ TIMES = (
     "erase_by",
 )
 
+CLIENT_STATES = ("seq", "bot", "bot_end_reason", "capture", "pause_reasons", "words")
+"""What of the states everybody in the session may read."""
+
 
 def when(at: datetime | None) -> str | None:
     """A time as RFC 3339 in UTC, to the millisecond."""
@@ -79,12 +82,7 @@ def session(
 def session_for_client(record: SessionRecord, me: ParticipantRecord) -> dict[str, Any]:
     """A session as everybody else in it reads it: the bot's state and their own consent, nothing more."""
     full = states(record)
-    shown = ("seq", "bot", "bot_end_reason", "capture", "pause_reasons", "words")
-    return {
-        "id": record.id,
-        **{name: full[name] for name in shown},
-        "participants": [participant(me)],
-    }
+    return {"id": record.id, **{name: full[name] for name in CLIENT_STATES}, "participants": [participant(me)]}
 
 
 def participant(person: ParticipantRecord) -> dict[str, Any]:

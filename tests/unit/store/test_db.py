@@ -10,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from blockbuster import blockbuster_ctx
-from sqlalchemy import create_engine, event, select, text
+from sqlalchemy import Connection, create_engine, event, select, text
 
 from bot.clock import ManualClock
 from bot.errors import NotFound, QuietnoteError, StorageUnavailable
@@ -18,6 +18,7 @@ from bot.events import BotState, CaptureState
 from bot.store import migrate
 from bot.store.clinic_store import ClinicStore
 from bot.store.db import Database
+from bot.store.migrate import DatabaseTooNew
 from bot.store.models import Base, ClinicRow
 from bot.store.sessions import SessionRecord, SessionStore
 from bot.store.vault import FileVault
@@ -68,7 +69,7 @@ async def test_several_processes_may_start_together(db_url: str) -> None:
 async def test_a_migration_that_fails_leaves_the_tables_as_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
     url = f"sqlite+aiosqlite:///{tmp_path / 'half.db'}"
@@ -82,6 +83,13 @@ async def test_a_migration_that_fails_leaves_the_tables_as_they_were(
     whole = Database(url)
     await whole.open()
     await whole.close()
+
+
+async def test_a_database_of_a_newer_release_is_left_alone(db: Database, db_url: str) -> None:
+    async with db.write() as session:
+        await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseTooNew, match="newer release"):
+        await Database(db_url).open()
 
 
 async def test_closing_ends_every_thread(db_url: str) -> None:
@@ -100,16 +108,18 @@ async def test_closing_ends_every_thread(db_url: str) -> None:
     names = [t.name for t in threading.enumerate() if not t.name.startswith("asyncio_")]
     assert len(names) <= before, names
     with pytest.raises(StorageUnavailable):
-        database.read()
         await read()
 
 
 async def test_a_write_is_whole_or_not_at_all(db: Database) -> None:
-    with pytest.raises(NotFound):
+    async def half() -> None:
         async with db.write() as session:
             session.add(ClinicRow(id="half", version=1))
             await session.flush()
             raise NotFound
+
+    with pytest.raises(NotFound):
+        await half()
     async with db.read() as session:
         assert (await session.scalars(select(ClinicRow))).all() == []
 
@@ -160,7 +170,7 @@ async def test_the_loop_is_never_blocked(store: SessionStore, session: SessionRe
         await store.purge_transcript(session.id, "withdrawn")
 
 
-# -- the database says no -----------------------------------------------------------------------------------------------
+# -- the database says no ---------------------------------------------------------------------------------------------
 
 
 async def test_locked_by_another_process(
@@ -183,15 +193,13 @@ async def test_locked_by_another_process(
 async def test_a_full_disk(store: SessionStore, session: SessionRecord, db: Database) -> None:
     lane = await store.ensure_lane(session.id, "cl", NEW.participants[1].role)
     await store.commit_final(session.id, final(lane.id, "kept", n=0))
-    limits: list[int] = []
+    room = 1
 
-    def nearly_full(connection: object, *_: object) -> None:
-        cursor = connection.cursor()  # type: ignore[attr-defined]
-        pages = cursor.execute("PRAGMA page_count").fetchone()[0]
-        limits.append(cursor.execute(f"PRAGMA max_page_count={pages + 1}").fetchone()[0])
-        cursor.close()
+    def limit(connection: Connection) -> None:
+        pages: int = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages + room}")
 
-    event.listen(db.engine.sync_engine.pool, "checkout", nearly_full)
+    event.listen(db.engine.sync_engine, "begin", limit)
     with pytest.raises(StorageUnavailable) as caught:
         await store.commit_final(session.id, final(lane.id, "much too long " * 4000, n=1))
     assert caught.value.cause == "full"
@@ -199,23 +207,16 @@ async def test_a_full_disk(store: SessionStore, session: SessionRecord, db: Data
     assert caught.value.__cause__ is None
     assert [s.text for s in (await store.transcript(session.id)).segments] == ["kept"]
     assert (await store.lanes(session.id))[0].committed_through_sample == 16_000
-    event.remove(db.engine.sync_engine.pool, "checkout", nearly_full)
-    event.listen(
-        db.engine.sync_engine.pool,
-        "checkout",
-        lambda connection, *_: connection.cursor().execute("PRAGMA max_page_count=1000000"),
-    )
+    room = 1_000_000
     await store.commit_final(session.id, final(lane.id, "room again", n=1))
     assert [s.text for s in (await store.transcript(session.id)).segments] == ["kept", "room again"]
 
 
-async def test_read_only(
-    store: SessionStore, session: SessionRecord, db: Database, vault: FileVault, clock: ManualClock
-) -> None:
-    def read_only(connection: object, *_: object) -> None:
-        connection.cursor().execute("PRAGMA query_only=ON")  # type: ignore[attr-defined]
+async def test_read_only(store: SessionStore, session: SessionRecord, db: Database) -> None:
+    def read_only(connection: Connection) -> None:
+        connection.exec_driver_sql("PRAGMA query_only=ON")
 
-    event.listen(db.engine.sync_engine.pool, "checkout", read_only)
+    event.listen(db.engine.sync_engine, "begin", read_only)
     with pytest.raises(StorageUnavailable) as caught:
         await store.change(session.id, "x", bot=BotState.REQUESTED)
     assert caught.value.cause == "read_only"
@@ -235,7 +236,7 @@ async def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         await Database(f"sqlite+aiosqlite:///{tmp_path / 'file' / 'sub' / 'quietnote.db'}").open()
 
 
-# -- nothing left ---------------------------------------------------------------------------------------------------------
+# -- nothing left -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_checkpoint_waits_for_readers_and_empties_the_log(db: Database, tmp_path: Path) -> None:

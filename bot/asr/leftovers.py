@@ -1,0 +1,52 @@
+"""Recognition of what a spool still holds after the call: what a crash or an overload kept from being words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+from bot.asr.scheduler import LaneVoice, Scheduler
+from bot.events import Segment, SpeechWindow
+from bot.media.pipeline import leftover_windows
+from bot.media.spool import Spool
+from bot.media.vad import SileroVad
+from bot.store.sessions import SessionStore
+from bot.store.vault import Vault
+
+WAIT_S = 600.0
+"""Longest wait for the words of one window: live calls go first."""
+
+
+async def recognise_rest(
+    session_id: str, *, store: SessionStore, scheduler: Scheduler, vad: SileroVad, vault: Vault, folder: Path
+) -> int:
+    """Recognise and commit everything past each lane's watermark; how many finals that made.
+
+    Begins where the last committed final ended, so a run that was interrupted goes on and says nothing twice.
+    """
+    record = await store.get(session_id)
+    made = 0
+    for lane in await store.lanes(session_id):
+        voice = LaneVoice(session_id, lane.id, lane.participant_id, lane.role, record.language)
+
+        def open_windows(lane_id: str = lane.id, begin: int = lane.committed_through_sample) -> Iterator[SpeechWindow]:
+            return leftover_windows(lane_id, Spool(folder, vault, session_id, lane_id), vad, begin)
+
+        windows = await asyncio.to_thread(open_windows)
+        while (window := await asyncio.to_thread(next, windows, None)) is not None:
+            segment = await _words(scheduler, window, voice)
+            await store.commit_final(session_id, segment)
+            made += bool(segment.text)
+    return made
+
+
+async def _words(scheduler: Scheduler, window: SpeechWindow, voice: LaneVoice) -> Segment:
+    done: asyncio.Future[Segment] = asyncio.get_running_loop().create_future()
+
+    def deliver(segment: Segment) -> None:
+        if segment.final and not done.done():
+            done.set_result(segment)
+
+    scheduler.submit(window, voice, deliver)
+    return await asyncio.wait_for(done, WAIT_S)

@@ -1,0 +1,226 @@
+"""The ``quietnote`` command. Each subcommand is a shim: it reads settings and calls the part that does the work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bot.errors import ProblemError, QuietnoteError
+from bot.settings import Settings
+
+cli = typer.Typer(
+    name="quietnote",
+    help="A session scribe for telehealth calls.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+receipt_cli = typer.Typer(help="Erasure receipts.", no_args_is_help=True)
+config_cli = typer.Typer(help="The configuration files.", no_args_is_help=True)
+user_cli = typer.Typer(help="People who sign in.", no_args_is_help=True)
+bench_cli = typer.Typer(help="The figures the project claims.", no_args_is_help=True)
+cli.add_typer(receipt_cli, name="receipt")
+cli.add_typer(config_cli, name="config")
+cli.add_typer(user_cli, name="user")
+cli.add_typer(bench_cli, name="bench")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def main() -> None:
+    """Run the command; every known failure is one line on the terminal and exit code 1 (2 for wrong usage)."""
+    try:
+        cli()
+    except ProblemError as error:
+        _fail(error.detail)
+    except QuietnoteError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _fail(line: str) -> None:
+    print(f"quietnote: {line}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def _print(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run until done; SIGTERM ends it like Ctrl-C."""
+
+    async def body() -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work()
+
+    try:
+        return asyncio.run(body())
+    except asyncio.CancelledError:
+        raise SystemExit(0) from None
+
+
+@cli.command()
+def serve(
+    dev: Annotated[bool, typer.Option(help="Development mode: the fixed key `dev`. Loopback only.")] = False,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+) -> None:
+    """Serve everything in one process: API, pages, rooms, recognition, notes."""
+    from bot import log, server
+
+    settings = Settings()
+    given = {"dev": dev or settings.dev, "host": host or settings.host, "port": settings.port if port is None else port}
+    settings = Settings.model_validate(settings.model_dump() | given)
+    log.setup(level=settings.log_level, json=settings.log_json)
+    _run(lambda: server.serve(settings))
+
+
+@cli.command()
+def demo(
+    as_json: Json = False,
+    leave: Annotated[bool, typer.Option("--exit", help="End after the call instead of keeping the pages up.")] = False,
+    host: Annotated[str, typer.Option(help="Address of the pages.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the pages; 0 takes a free one.")] = 8080,
+) -> None:
+    """Play a whole call, spoken by two synthetic participants over real WebRTC, on a fresh data directory."""
+    from bot import log
+    from bot.demo import command
+
+    folder = Path(tempfile.mkdtemp(prefix="quietnote-demo-"))
+    try:
+        settings = Settings(data_dir=folder, dev=True, host=host, port=0 if leave else port)
+        log.setup(level="ERROR", json=False)
+        result = _run(lambda: command.run(settings, as_json=as_json, leave=leave))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if as_json and result is not None:
+        _print(result)
+
+
+@cli.command()
+def transcribe(
+    file: Annotated[Path, typer.Argument(help="Any audio or video file.")],
+    as_json: Json = False,
+    model: Annotated[str | None, typer.Option(help="Speech model: a name or a path.")] = None,
+    language: Annotated[str, typer.Option(help="Language spoken.")] = "en",
+) -> None:
+    """Recognise a recording on this machine; nothing is stored."""
+    from bot.asr import command
+
+    settings = Settings() if model is None else Settings(asr_model=model)
+    command.transcribe(file, settings, as_json=as_json, language=language)
+
+
+@cli.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what is installed, reachable and missing; exit 1 if the main job would fail."""
+    from bot import doctor as checks
+
+    report = asyncio.run(checks.examine(Settings()))
+    if as_json:
+        _print([check.as_json() for check in report])
+    else:
+        for check in report:
+            print(check.line())
+    if any(check.fatal for check in report):
+        raise SystemExit(1)
+
+
+@receipt_cli.command("verify")
+def receipt_verify(
+    file: Annotated[Path, typer.Argument(help="The receipt, as it was downloaded.")],
+    key: Annotated[Path, typer.Option(help="The public key, or the key set the service publishes.")],
+    as_json: Json = False,
+) -> None:
+    """Check a receipt's signature, offline."""
+    from bot.store import receipts
+
+    try:
+        body, keys = file.read_bytes(), receipts.load_public_keys(key.read_bytes())
+    except (OSError, ValueError) as error:
+        _fail(f"cannot be read: {getattr(error, 'filename', None) or 'the key file holds no public key'}")
+    verdict = receipts.verify_receipt(body, keys)
+    if as_json:
+        _print({"valid": verdict.valid, "reason": verdict.reason})
+    else:
+        print("valid" if verdict.valid else f"NOT valid: {verdict.reason}")
+    if not verdict.valid:
+        raise SystemExit(1)
+
+
+@config_cli.command("check")
+def config_check() -> None:
+    """Validate the configuration files."""
+    from bot import clinics
+    from bot.notes.templates import load_templates
+
+    settings = Settings()
+    found = clinics.load_files(settings.config_dir)
+    templates = load_templates(settings.config_dir)
+    print(f"{len(found)} clinics ({', '.join(found)}) and {len(templates)} templates are valid")
+
+
+@config_cli.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of a clinic's configuration."""
+    from bot.clinics import ClinicConfig
+
+    _print(ClinicConfig.model_json_schema())
+
+
+@user_cli.command("add")
+def user_add(
+    email: Annotated[str, typer.Argument(help="The address they sign in with.")],
+    name: Annotated[str, typer.Option(help="Their name, as clients see it.")],
+    clinic: Annotated[str, typer.Option(help="The clinic's id.")] = "demo",
+    role: Annotated[str, typer.Option(help="clinician, admin or auditor.")] = "clinician",
+    password: Annotated[
+        str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, help="At least 12 characters.")
+    ] = "",
+) -> None:
+    """Add somebody who signs in to the pages."""
+    from bot import people
+
+    user_id = asyncio.run(people.add(Settings(), email, name, clinic, role, password))
+    print(f"added {user_id}")
+
+
+@bench_cli.command("live")
+def bench_live(
+    call: Annotated[Path, typer.Option(help="BASE of BASE.doctor.opus, BASE.patient.opus and BASE.json.")],
+    seconds: Annotated[float, typer.Option(help="Seconds of the call that are played.")] = 60.0,
+    model: Annotated[str, typer.Option(help="Speech model: a name or a path.")] = "tiny.en",
+    as_json: Json = False,
+) -> None:
+    """Play a recorded call over real WebRTC in real time and score what comes back."""
+    from bot.bench import live
+
+    result = asyncio.run(live.run(call, seconds=seconds, model=model))
+    _print(result)
+    _ = as_json
+
+
+@bench_cli.command("noise")
+def bench_noise(
+    folder: Annotated[Path, typer.Option("--dir", help="Folder of audio files that hold no speech.")],
+    model: Annotated[str, typer.Option(help="Speech model: a name or a path.")] = "tiny.en",
+    as_json: Json = False,
+) -> None:
+    """Stream noise as a lane and count the words that were written."""
+    from bot.bench import noise
+
+    _print(noise.run(folder, model=model))
+    _ = as_json

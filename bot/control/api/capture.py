@@ -1,0 +1,100 @@
+"""Recording by HTTP: the capture machine, consent, and the waiting room. The in-call messages end in the same place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from bot.control.api import bodies
+from bot.control.api.deps import Answer, Called, Served, once
+from bot.control.auth import Caller, session_for
+from bot.control.capture import Ack, Action, Actor, ActorKind, permit
+from bot.control.services import Services
+from bot.errors import ConfigInvalid, Forbidden, NotFound
+from bot.events import ConsentState, Role
+from bot.store.records import SessionRecord
+
+router = APIRouter(prefix="/v1/sessions/{session_id}", tags=["capture"])
+
+
+@router.post("/capture", summary="Start, pause, resume, finish or discard")
+async def capture(
+    request: Request, session_id: str, body: bodies.CaptureBody, caller: Called, services: Served
+) -> Response:
+    """The answer's ``effective_at_ms`` is on the call's clock; nothing said after it is kept while paused."""
+    record = await session_for(services, caller, session_id)
+    permit(caller.actor, Action.CAPTURE)
+    actor = await _acting(services, caller, record, body.clinician_id)
+
+    async def work() -> Answer:
+        live = await services.live.of(session_id)
+        ack = await live.capture(actor, body.action, message_id=body.message_id, seq=body.seq)
+        return 200, acknowledged(ack)
+
+    return await once(request, services, work, clinic_id=record.clinic_id, who=caller.who)
+
+
+async def _acting(services: Services, caller: Caller, record: SessionRecord, clinician_id: str | None) -> Actor:
+    """For whom the caller acts. A platform names the clinician, unless there is only one."""
+    if caller.actor.kind is not ActorKind.PLATFORM:
+        if clinician_id not in {None, caller.actor.participant_id, caller.actor.user_id}:
+            raise Forbidden("You act for yourself only.")
+        return caller.actor
+    people = await services.store.participants(record.id)
+    clinicians = [person.id for person in people if person.role is Role.CLINICIAN]
+    if clinician_id is None and len(clinicians) == 1:
+        clinician_id = clinicians[0]
+    if clinician_id not in clinicians:
+        raise ConfigInvalid("clinician_id: must name a clinician of this session.")
+    return replace(caller.actor, participant_id=clinician_id)
+
+
+@router.put("/participants/{participant_id}/consent", summary="Give, refuse or withdraw one's own consent")
+async def consent(
+    session_id: str, participant_id: str, body: bodies.ConsentBody, caller: Called, services: Served
+) -> dict[str, Any]:
+    """Only the participant's own session token may do this: nobody answers for somebody else."""
+    await session_for(services, caller, session_id)
+    decision = ConsentState(body.decision)
+    action = {
+        ConsentState.GRANTED: Action.GRANT,
+        ConsentState.DECLINED: Action.DECLINE,
+        ConsentState.REVOKED: Action.REVOKE,
+    }[decision]
+    permit(caller.actor, action, about=participant_id)
+    live = await services.live.of(session_id)
+    ack = await live.consent(
+        caller.actor,
+        participant_id,
+        decision,
+        method=body.method,
+        text_version=body.text_version,
+        message_id=body.message_id,
+        seq=body.seq,
+    )
+    return {"participant_id": participant_id, "consent": decision.value, **acknowledged(ack)}
+
+
+@router.post("/participants/{participant_id}/admit", summary="Let somebody in from the waiting room")
+async def admit(
+    request: Request, session_id: str, participant_id: str, caller: Called, services: Served
+) -> Response:
+    """Letting in somebody who is in already is no change."""
+    record = await session_for(services, caller, session_id)
+    permit(caller.actor, Action.ADMIT)
+    if all(person.id != participant_id for person in await services.store.participants(session_id)):
+        raise NotFound("Nobody of that id is invited to this session.")
+
+    async def work() -> Answer:
+        live = await services.live.of(session_id)
+        await live.admit(caller.actor, participant_id)
+        return 200, {"participant_id": participant_id, "admitted": True}
+
+    return await once(request, services, work, clinic_id=record.clinic_id, who=caller.who)
+
+
+def acknowledged(ack: Ack) -> dict[str, Any]:
+    """An ack as HTTP answers it."""
+    return {"state": ack.state.value, "effective_at_ms": ack.effective_at_ms, "seq": ack.seq}

@@ -1,0 +1,35 @@
+"""Joining by a personal link: its code becomes a session token."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from bot.control.api import bodies, views
+from bot.control.api.deps import Answer, Served, once
+from bot.control.api.sessions import token_for
+from bot.control.limits import Limit
+from bot.errors import NotFound
+
+router = APIRouter(tags=["joining"])
+
+PER_ADDRESS = Limit(tries=60, window_s=60)
+
+
+@router.post("/v1/join", summary="Join with the code of a personal link")
+async def join(request: Request, body: bodies.JoinBody, services: Served) -> Response:
+    """The link is ``/join/<session_id>#<code>``: a browser keeps the part after ``#`` to itself, and sends it here."""
+    address = request.client.host if request.client else "unknown"
+    await services.limiter.check("join-from", address, PER_ADDRESS)
+    try:
+        record = await services.store.get(body.session_id)
+        person = await services.store.participant_by_invite(body.session_id, body.code)
+    except NotFound:
+        raise NotFound("This link is not valid. Ask for a new one.") from None
+
+    async def work() -> Answer:
+        return 200, {
+            "token": token_for(services, record, person.id, person.role),
+            "participant": views.participant(person),
+        }
+
+    return await once(request, services, work, clinic_id=record.clinic_id, who=f"invite:{record.id}:{person.id}")

@@ -1,0 +1,86 @@
+"""The pages and their files, with the headers that keep them to themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from bot.errors import NotFound
+
+UI = Path(__file__).resolve().parent.parent / "ui"
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' blob: mediastream:",
+        "connect-src 'self'",
+        "font-src 'self'",
+        "worker-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+"""Nothing from anywhere else, nothing inline, in nobody's frame."""
+
+SECURITY_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(self), speaker-selection=(self), autoplay=(self), "
+    "display-capture=(), geolocation=(), payment=(), usb=()",
+}
+"""On every answer of the service."""
+
+NO_STORE = "no-store"
+
+PAGES: Mapping[str, str] = {
+    "/": "start.html",
+    "/signin": "signin.html",
+    "/call/{session_id}": "call.html",
+    "/join/{session_id}": "join.html",
+    "/notes": "notes.html",
+    "/notes/{session_id}": "notes.html",
+}
+"""Which file is which page. The page reads the session's id from its own address."""
+
+
+class Assets(StaticFiles):
+    """The files of the pages; a browser asks each time whether they changed."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """The file, or a problem."""
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def page_routes(folder: Path) -> APIRouter:
+    """A route for each page."""
+    pages = APIRouter(include_in_schema=False)
+
+    def add(path: str, name: str) -> None:
+        def page() -> FileResponse:  # not async: looking at the disk happens in a worker thread
+            file = folder / name
+            if not file.is_file():
+                raise NotFound("This page is not installed.")
+            return FileResponse(file, media_type="text/html", headers={"Cache-Control": NO_STORE})
+
+        pages.add_api_route(path, page, methods=["GET"], name=name.removesuffix(".html"))
+
+    for path, name in PAGES.items():
+        add(path, name)
+    return pages

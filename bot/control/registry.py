@@ -1,0 +1,81 @@
+"""The live sessions of this process: opened on demand, recovered at start, closed at the end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from bot.control.live import LiveServices, LiveSession
+from bot.control.lobby import Lobby, Seat
+from bot.errors import QuietnoteError
+from bot.events import CaptureState, SessionEvent
+from bot.media.room import Member
+
+log = structlog.get_logger()
+
+
+class LiveSessions:
+    """The live sessions of this process."""
+
+    def __init__(self, services: LiveServices) -> None:
+        self._services = services
+        self._sessions: dict[str, LiveSession] = {}
+        self._opening = asyncio.Lock()
+
+    async def of(self, session_id: str) -> LiveSession:
+        """The live session, opened from the database if need be. Raises :class:`NotFound`."""
+        async with self._opening:
+            live = self._sessions.get(session_id)
+            if live is None:
+                store = self._services.media.store
+                record = await store.get(session_id)
+                seats = [
+                    Seat(Member(p.id, p.role, p.display_name), p.admitted, p.consent)
+                    for p in await store.participants(session_id)
+                ]
+                live = LiveSession(self._services, record, Lobby(seats))
+                self._sessions[session_id] = live
+            return live
+
+    def current(self, session_id: str) -> LiveSession | None:
+        """The live session if this process has it open."""
+        return self._sessions.get(session_id)
+
+    async def on_event(self, event: SessionEvent) -> None:
+        """The workflow moved something: let an open session tell its pages."""
+        live = self._sessions.get(event.session_id)
+        if live is not None:
+            await live.refresh()
+
+    async def progress(self, session_id: str, step: str, done: int, total: int) -> None:
+        """How far the note is, for the pages."""
+        live = self._sessions.get(session_id)
+        if live is not None:
+            await live.broadcast({"type": "progress", "step": step, "done": done, "total": total})
+
+    async def recover(self) -> None:
+        """After a restart: what was being captured is taken up again, what was finished goes on."""
+        for record in await self._services.media.store.unfinished():
+            try:
+                await self._recover(record.id, record.capture)
+            except QuietnoteError as error:
+                log.error("session_not_recovered", session_id=record.id, error=type(error).__name__)
+
+    async def _recover(self, session_id: str, capture: CaptureState) -> None:
+        match capture:
+            case CaptureState.CONSENT_PENDING:
+                await (await self.of(session_id)).abandon()
+            case CaptureState.CAPTURING | CaptureState.PAUSED:
+                await (await self.of(session_id)).resume_after_crash()
+            case CaptureState.FINISHED:
+                await self._services.begin_aftercall(session_id)
+            case CaptureState.DISCARDED:
+                await self._services.discard_session(session_id)
+            case CaptureState.OFF:
+                pass
+
+    async def close(self) -> None:
+        """End every live session of this process."""
+        sessions, self._sessions = list(self._sessions.values()), {}
+        await asyncio.gather(*(live.close() for live in sessions))

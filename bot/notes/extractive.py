@@ -1,0 +1,237 @@
+"""The offline writer: a draft of sentences lifted from the session, lightly framed, each with where it stands.
+
+It is no summariser and does not pretend to be one. It picks sentences by a template's rules and by how much they say
+(TF-IDF), says who said them, and puts them in quotes. It rewords nothing, concludes nothing, and two runs over the
+same session give the same draft.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bot.events import (
+    CLIENT_SIDE,
+    Evidence,
+    EvidenceSource,
+    NoteDraft,
+    NoteRequest,
+    NoteSection,
+    NoteSentence,
+    Role,
+    SentenceStatus,
+    TextInput,
+)
+from bot.notes.contract import Progress
+from bot.notes.cues import Cues, plain
+from bot.notes.english import HESITATIONS, LANGUAGE, SMALL_TALK, smooth
+from bot.notes.failures import failed
+from bot.notes.frames import Speakers, joined, moment, quoted
+from bot.notes.hashes import text_sha256
+from bot.notes.select import ANSWERED_UNITS, Picks, always_match, pick, place_text
+from bot.notes.templates import Section, Template
+from bot.notes.units import Turn, Unit, evidence_of, read, sentences_of
+
+WRITER = "extractive/1"
+REPLY_WORDS = 14
+"""Longest reply that goes with a plan."""
+QUESTION_WORDS = 30
+"""Longest question repeated before an answer; of a longer one its end is."""
+STANDS_ALONE_STEMS = 4
+"""An answer with fewer words of content is given with its question."""
+_PARTICLES = frozenset(
+    "yes yeah yep yup no nope not nah sometimes maybe probably never always usually about around only sure okay ok well "
+    "once twice none nothing everything both it it's they that that's because 'cause since until just kind sort".split()
+)
+_LIMITS = Cues(["^but", "^though", "^although", "^not", "^it's just", "^i wouldn't", "^i would never", "^i don't", "^i haven't"])
+_WEAK_REPLY = frozenset("ok okay right sure yeah alright great good all so much you thank thanks".split())
+
+NOTICE = (
+    "Put together on this machine from sentences lifted out of the session and quoted, not written by a language model: "
+    "nothing was reworded or concluded, and what was not picked stands only in the transcript."
+)
+NO_RULES = " Its rules know only the language “{known}”, so sentences were picked by weight alone and left unsorted."
+
+
+class ExtractiveWriter:
+    """Drafts without any model. Safe to share: it keeps nothing between two drafts."""
+
+    def __init__(self, templates: Mapping[str, Template]) -> None:
+        self._templates = dict(templates)
+
+    async def write(self, request: NoteRequest, progress: Progress) -> NoteDraft:
+        """Write the draft, off the event loop. Raises NoteGenerationFailed when there is nothing to write from."""
+        template = self._templates.get(request.template_id)
+        if template is None:
+            raise failed("template-unknown")
+        total = len(template.sections)
+        progress("reading", 0, total)
+        draft = await asyncio.to_thread(compose, template, request)
+        for done, section in enumerate(template.sections, start=1):
+            progress(section.key, done, total)
+        return draft
+
+
+def compose(template: Template, request: NoteRequest) -> NoteDraft:
+    """The draft of a session, by one template. Pure."""
+    turns = read(request.transcript)
+    if not any(turn.units for turn in turns) and not any(item.text.strip() for item in request.inputs):
+        raise failed("nothing-to-write-from")
+    knows = request.language[:2] == template.language == LANGUAGE
+    picks = pick(template, turns, cues=knows)
+    composer = _Composer(template, turns, picks)
+    typed = _typed(template, request.inputs, sort=knows)
+    sections = []
+    for section in template.sections:
+        found = [*composer.section(section), *typed.get(section.key, [])]
+        sentences = tuple(replace(s, sentence_id=f"{section.key}.{n}") for n, s in enumerate(found, start=1))
+        sections.append(NoteSection(section.key, section.title, sentences, section.placeholder))
+    return NoteDraft(
+        template_id=template.id,
+        template_version=template.version,
+        writer=WRITER,
+        sections=tuple(sections),
+        coverage=1.0,
+        notice=NOTICE + ("" if knows else NO_RULES.format(known=template.language)),
+    )
+
+
+class _Composer:
+    def __init__(self, template: Template, turns: Sequence[Turn], picks: Picks) -> None:
+        self._template = template
+        self._turns = turns
+        self._picks = picks
+        self._speakers = Speakers(turns)
+        self._written: set[str] = set()
+        self._replied: set[int] = set()
+        for section in template.sections:
+            self._replied |= {t.index for u in picks.by_section.get(section.key, []) if (t := self._reply(u))}
+
+    def section(self, section: Section) -> list[NoteSentence]:
+        """The section's sentences, in the order of speech."""
+        made = [*self._always(section), *self._picked(section)]
+        return [sentence for _, sentence in sorted(made, key=lambda item: item[0])]
+
+    # -- what rules and weight picked ----------------------------------------------------------------------------------
+
+    def _picked(self, section: Section) -> list[tuple[int, NoteSentence]]:
+        by_turn: dict[int, list[Unit]] = {}
+        for unit in sorted(self._picks.by_section.get(section.key, []), key=lambda u: u.index):
+            by_turn.setdefault(unit.turn, []).append(unit)
+        made = []
+        for turn_index, units in by_turn.items():
+            if turn_index in self._replied and all(u.role in CLIENT_SIDE for u in units):
+                continue  # it stands with what it replies to
+            sentence = self._sentence(self._turns[turn_index], units)
+            if sentence is not None:
+                made.append((units[0].index, sentence))
+        return made
+
+    def _sentence(self, turn: Turn, units: list[Unit]) -> NoteSentence | None:
+        said = joined(units)
+        if not plain(said) or plain(said) in self._written:
+            return None
+        self._written.add(plain(said))
+        speaker = self._speakers.name(turn)
+        used = list(units)
+        if turn.question and _needs_question(turn, units[0]):
+            text = f"Asked {quoted(_question(turn.question[-1]))}, {speaker.lower()} said: {quoted(said)}"
+            used = [turn.question[-1], *units]
+        else:
+            text = f"{speaker} said: {quoted(said)}"
+        reply = next((r for u in units if (r := self._reply(u))), None)
+        if reply is not None:
+            text += f" {self._speakers.name(reply)} answered: {quoted(smooth(' '.join(u.text for u in reply.units)))}"
+            used += reply.units
+        return NoteSentence("", text, SentenceStatus.SUPPORTED, evidence_of(used))
+
+    def _reply(self, unit: Unit) -> Turn | None:
+        """The short answer to something a rule with ``replies`` picked."""
+        rule = self._picks.rules.get(unit.index)
+        last = self._turns[unit.turn].units[-1]
+        if rule is None or not rule.replies or unit.role is not Role.CLINICIAN or last.place - unit.place > 1:
+            return None
+        turn = self._turns[unit.turn + 1] if unit.turn + 1 < len(self._turns) else None
+        if turn is None or turn.role not in CLIENT_SIDE or sum(u.words for u in turn.units) > REPLY_WORDS:
+            return None
+        if any(always_match(self._template, turn, u) for u in turn.units):
+            return None
+        words = plain(" ".join(u.text for u in turn.units)).split()
+        says = [w for w in SMALL_TALK.without(" ".join(words)).split() if w not in HESITATIONS]
+        return turn if any(word not in _WEAK_REPLY for word in says) else None
+
+    # -- what must never be left out ----------------------------------------------------------------------------------
+
+    def _always(self, section: Section) -> list[tuple[int, NoteSentence]]:
+        """Statements quoted word for word with their moment, and with the question they answer."""
+        asked: dict[int, set[Unit]] = {}
+        said: dict[int, set[Unit]] = {}
+        for unit in self._picks.always.get(section.key, []):
+            turn = self._turns[unit.turn]
+            if unit.asks and unit.role is Role.CLINICIAN:
+                answer = next((t for t in self._turns[turn.index + 1 :] if unit in t.question), None)
+                if answer is not None:
+                    asked.setdefault(answer.index, set()).update(answer.question)
+                    said.setdefault(answer.index, set()).update(_opening(answer))
+                    continue
+            elif turn.question and unit.place < ANSWERED_UNITS:
+                asked.setdefault(turn.index, set()).update(turn.question)
+                said.setdefault(turn.index, set()).update(_opening(turn))
+            said.setdefault(turn.index, set()).update([unit, *_goes_on(turn, unit)])
+        made = []
+        for turn_index, units in said.items():
+            spoken = sorted(units, key=_place)
+            questions = sorted(asked.get(turn_index, set()), key=_place)
+            made.append((spoken[0].index, self._exchange(self._turns[turn_index], questions, spoken)))
+        return made
+
+    def _exchange(self, turn: Turn, asked: list[Unit], units: list[Unit]) -> NoteSentence:
+        speaker, said = self._speakers.name(turn).lower(), quoted(joined(units, verbatim=True))
+        at = moment(units[0].segments[0].start_ms)
+        if asked:
+            text = f"At {at}, asked {quoted(joined(asked, verbatim=True))}, {speaker} said: {said}"
+        else:
+            text = f"At {at}, {speaker} {'asked' if units[-1].asks else 'said'}: {said}"
+        return NoteSentence("", text, SentenceStatus.SUPPORTED, evidence_of([*asked, *units]))
+
+
+def _place(unit: Unit) -> int:
+    return unit.index
+
+
+def _opening(turn: Turn) -> list[Unit]:
+    """The first sentences of an answer, without the sounds before them."""
+    spoken = [u for u in turn.units if any(word not in HESITATIONS for word in u.plain.split())]
+    return spoken[:ANSWERED_UNITS]
+
+
+def _goes_on(turn: Turn, unit: Unit) -> list[Unit]:
+    """The next sentence, where it takes back or limits the one before it."""
+    after = turn.units[unit.place + 1 : unit.place + 2]
+    return [u for u in after if _LIMITS.search(u.plain)]
+
+
+def _needs_question(turn: Turn, unit: Unit) -> bool:
+    """True for the beginning of an answer that means little without its question."""
+    if unit not in _opening(turn):
+        return False
+    words = [word for word in unit.plain.split() if word not in HESITATIONS]
+    return len(unit.stems) < STANDS_ALONE_STEMS or words[0] in _PARTICLES or words[0][0].isdigit()
+
+
+def _question(unit: Unit) -> str:
+    words = smooth(unit.text).split()
+    return " ".join(words) if len(words) <= QUESTION_WORDS else "… " + " ".join(words[-QUESTION_WORDS:])
+
+
+def _typed(template: Template, inputs: Sequence[TextInput], *, sort: bool) -> dict[str, list[NoteSentence]]:
+    """Every sentence a clinician typed, unchanged, by section."""
+    typed: dict[str, list[NoteSentence]] = {}
+    for item in inputs:
+        evidence = (Evidence(EvidenceSource.INPUT, item.input_id, sha256=text_sha256(item.text)),)
+        for text in sentences_of(item.text):
+            section = place_text(template, item.kind, plain(text)) if sort else template.section_for_input(item.kind)
+            sentence = NoteSentence("", text, SentenceStatus.CLINICIAN_ENTERED, evidence)
+            typed.setdefault(section.key, []).append(sentence)
+    return typed

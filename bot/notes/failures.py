@@ -1,0 +1,39 @@
+"""Why a note could not be made, in words for the clinician: no clinical text, no endpoint's answer, nothing but the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bot.errors import NoteGenerationFailed
+
+REASONS: Mapping[str, str] = {
+    "template-unknown": "This session's note template does not exist any more. Choose another and try again.",
+    "nothing-to-write-from": "Nothing was said or typed that a note could be made from.",
+    "endpoint-not-set": "The note model is not set up for this clinic.",
+    "endpoint-unreachable": "The note model could not be reached.",
+    "endpoint-timeout": "The note model did not answer in time.",
+    "endpoint-refused": "The note model refused the request; its key or its settings are wrong.",
+    "endpoint-busy": "The note model is too busy right now.",
+    "endpoint-failed": "The note model failed while it was writing.",
+    "answer-cut-off": "The note model's answer was cut off before its end.",
+    "answer-withheld": "The note model would not answer.",
+    "answer-not-json": "The note model's answer was not in the form that was asked for.",
+    "session-too-long": "One thing that was said is longer than the note model can take in.",
+}
+"""Every cause and its sentence."""
+LASTING = frozenset(
+    {"template-unknown", "nothing-to-write-from", "endpoint-not-set", "endpoint-refused", "session-too-long"}
+)
+"""Causes that trying again does not cure."""
+
+
+class NoteNotPossible(NoteGenerationFailed):
+    """The note cannot be made until somebody changes something."""
+
+    retryable = False
+
+
+def failed(cause: str) -> NoteGenerationFailed:
+    """The error for a cause of :data:`REASONS`; it carries the cause as ``extra["cause"]``."""
+    kind = NoteNotPossible if cause in LASTING else NoteGenerationFailed
+    return kind(REASONS[cause], cause=cause)

@@ -1,0 +1,64 @@
+"""The few words put around what somebody said: who, in answer to what, and when."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bot.events import Role
+from bot.notes.english import smooth
+from bot.notes.units import Turn, Unit
+
+LEFT_OUT = " … "
+QUOTE = re.compile(r"“([^”]*)”")
+ATTRIBUTED = re.compile(
+    r"(?:(?P<role>clinician|client|guardian|interpreter|guest)(?: \d+)? (?:said|answered|asked)|(?P<asked>[Aa]sked))[:,]? “(?P<words>[^”]*)”",
+    re.IGNORECASE,
+)
+"""A quote with who said it."""
+MOMENT = re.compile(r"^At (?P<moment>(?:\d+:)?\d{1,2}:\d\d), ")
+
+
+def moment(ms: int) -> str:
+    """A position on the call's clock as people read it: ``0:22``, ``1:02:03``."""
+    seconds = ms // 1000
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+def quoted(text: str) -> str:
+    """``text`` between quotation marks; marks inside it become single ones."""
+    inside = re.sub(r"[“”\"]", "'", text).strip()
+    return f"“{inside}”"
+
+
+def joined(units: Sequence[Unit], *, verbatim: bool = False) -> str:
+    """Units of one turn as one quote: what lies between two that do not follow on each other is marked as left out."""
+    text, before = "", None
+    for unit in units:
+        words = unit.text if verbatim else smooth(unit.text)
+        if not words:
+            continue
+        if before is not None:
+            text += " " if unit.place == before.place + 1 else LEFT_OUT
+        text += words
+        before = unit
+    text = text.rstrip(",;- ")
+    return text if text.endswith((".", "!", "?", "…")) else text + "."
+
+
+class Speakers:
+    """What to call the speaker of a turn: the role, with a number where several people have it."""
+
+    def __init__(self, turns: Sequence[Turn]) -> None:
+        self._of_role: dict[Role, list[str]] = {}
+        for turn in turns:
+            people = self._of_role.setdefault(turn.role, [])
+            if turn.participant_id not in people:
+                people.append(turn.participant_id)
+
+    def name(self, turn: Turn) -> str:
+        """``Client``, or ``Client 2``."""
+        people = self._of_role[turn.role]
+        title = turn.role.value.capitalize()
+        return title if len(people) == 1 else f"{title} {people.index(turn.participant_id) + 1}"

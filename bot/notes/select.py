@@ -1,0 +1,191 @@
+"""What the offline writer picks: which sentences of a session go into which section, by the template's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bot.events import CLIENT_SIDE, Role
+from bot.notes.english import HOUSEKEEPING, SMALL_TALK, numbers
+from bot.notes.salience import Matrix, salience, tfidf
+from bot.notes.templates import Rule, Section, Template
+from bot.notes.units import Turn, Unit
+
+ANSWERED_UNITS = 2
+"""How many sentences of an answer still count as answering the question before it."""
+ASKED_SHARE = 0.7
+"""What a match in the question counts beside one in the sentence itself."""
+REST_WEIGHT = 0.3
+LEAST_VALUE = 0.75
+"""Sentences worth less stay in the transcript only."""
+SAID_BEFORE = 0.75
+"""Cosine from which a sentence says what a picked one has said."""
+FADES = 0.72
+"""What each further sentence of the same rule counts beside the one before it, so that every subject gets its turn."""
+LONG_WORDS = 35
+
+
+@dataclass(slots=True)
+class Picks:
+    """Units by section; risk apart, because it is quoted whole."""
+
+    by_section: dict[str, list[Unit]] = field(default_factory=dict)
+    rules: dict[int, Rule] = field(default_factory=dict)
+    """The rule that placed a unit, by the unit's index; none for ``takes_rest``."""
+    always: dict[str, list[Unit]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    unit: Unit
+    section: Section
+    rule: Rule | None
+    value: float
+
+
+def pick(template: Template, turns: Sequence[Turn], *, cues: bool = True) -> Picks:
+    """Choose sentences for every section. ``cues`` off: the rules' language is not the session's; only salience counts."""
+    units = [unit for turn in turns for unit in turn.units]
+    if not units:
+        return Picks()
+    matrix = tfidf([unit.stems for unit in units])
+    weight = salience(matrix)
+    picks = Picks()
+    candidates: list[_Candidate] = []
+    for unit in units:
+        turn = turns[unit.turn]
+        found = always_match(template, turn, unit) if cues else None
+        if found is not None:
+            picks.always.setdefault(found.key, []).append(unit)
+            continue
+        where = unit.index / max(1, len(units) - 1)
+        best = _best(template, turn, unit, float(weight[unit.index]), where, cues=cues)
+        if best is not None:
+            candidates.append(best)
+    _choose(template, candidates, matrix, picks)
+    return picks
+
+
+def always_match(template: Template, turn: Turn, unit: Unit) -> Section | None:
+    """The section whose ``always`` rule this unit falls under, or None."""
+    for section in template.sections:
+        for rule in section.rules:
+            if rule.always and _matches(rule, section, turn, unit) > 0:
+                return section
+    return None
+
+
+def place_text(template: Template, kind: str, words: str) -> Section:
+    """The section for a sentence a clinician typed: where a rule says so, else where its kind goes."""
+    default = template.section_for_input(kind)
+    best, value = default, 0.0
+    for section in template.sections:
+        for rule in section.rules:
+            if rule.veto.search(words) or not rule.said.search(words):
+                continue
+            worth = rule.weight if rule.always or Role.CLINICIAN in (rule.roles or section.roles) else 0.0
+            if worth > value and (kind != "observation" or rule.always):
+                best, value = section, worth
+    return best
+
+
+def _matches(rule: Rule, section: Section, turn: Turn, unit: Unit) -> float:
+    if unit.role not in (rule.roles or section.roles) or rule.veto.search(unit.plain):
+        return 0.0
+    worth = 0.0
+    hits = rule.said.count(unit.plain)
+    if hits:
+        worth = 1.0 + 0.2 * min(hits - 1, 2)
+    if turn.question and unit.place < ANSWERED_UNITS and any(rule.question.search(q.plain) for q in turn.question):
+        worth = max(worth + 0.2, ASKED_SHARE) if worth else ASKED_SHARE
+    if not worth and rule.always and unit.asks and unit.role is Role.CLINICIAN and rule.question.search(unit.plain):
+        worth = 1.0
+    return worth * rule.weight
+
+
+def _best(template: Template, turn: Turn, unit: Unit, weight: float, where: float, *, cues: bool) -> _Candidate | None:
+    if _says_nothing(turn, unit):
+        return None
+    extra = 0.6 * weight + _telling(unit)
+    best: _Candidate | None = None
+    for section in template.sections:
+        for rule in section.rules if cues else ():
+            worth = _matches(rule, section, turn, unit)
+            if rule.always or not worth or (unit.asks and not (rule.replies and unit.role is Role.CLINICIAN)):
+                continue
+            worth = worth * (1.0 - rule.late + 2 * rule.late * where) + extra
+            if best is None or worth > best.value:
+                best = _Candidate(unit, section, rule, worth)
+        if best is None and section.takes_rest and unit.role in section.roles and not unit.asks:
+            opening = 0.3 * (1.0 - where) if unit.role in CLIENT_SIDE else 0.0
+            best = _Candidate(unit, section, None, REST_WEIGHT + opening + extra)
+    return best
+
+
+def _says_nothing(turn: Turn, unit: Unit) -> bool:
+    """Fragments, listeners' sounds, greetings, talk about the call itself."""
+    answers = bool(turn.question) and unit.place < ANSWERED_UNITS
+    if answers and any(HOUSEKEEPING.search(q.plain) for q in turn.question):
+        return True
+    if HOUSEKEEPING.search(unit.plain):
+        return True
+    if SMALL_TALK.search(unit.plain) and len(SMALL_TALK.without(unit.plain).split()) < 6:
+        return True
+    if answers:
+        return False
+    return unit.hollow or len(unit.stems) < 2 or unit.words < 4
+
+
+def _telling(unit: Unit) -> float:
+    words = unit.plain.split()
+    value = 0.25 if numbers(unit.text) else 0.0
+    if unit.role in CLIENT_SIDE and any(word in {"i", "i'm", "i've", "my", "me", "i'd", "i'll"} for word in words):
+        value += 0.2
+    if len(unit.stems) >= 4:
+        value += 0.15
+    if unit.words > LONG_WORDS:
+        value -= 0.2
+    if unit.text.rstrip().endswith(("...", "…", ",", "-")) or words[-1] in {"i", "and", "but", "so", "the", "a", "i'm", "'cause", "of"}:
+        value -= 0.5
+    return value
+
+
+def _choose(template: Template, candidates: list[_Candidate], matrix: Matrix, picks: Picks) -> None:
+    """Take the best sentence left, again and again: each pick makes its like, and its own rule, worth less."""
+    taken_words = 0
+    used: dict[tuple[str, str], int] = {}
+    turns_of: dict[str, set[int]] = {section.key: set() for section in template.sections}
+    nearest = np.zeros(len(matrix), dtype=np.float32)
+    places: set[tuple[int, int]] = set()
+    left = list(candidates)
+    while left:
+        scored = [(_worth(candidate, used, places, float(nearest[candidate.unit.index])), -candidate.unit.index, i) for i, candidate in enumerate(left)]
+        value, _, i = max(scored)
+        if value < LEAST_VALUE:
+            break
+        candidate = left.pop(i)
+        unit, section = candidate.unit, candidate.section
+        in_turns = turns_of[section.key]
+        if unit.turn not in in_turns and len(in_turns) >= section.max_sentences:
+            continue
+        if taken_words + unit.words > template.max_words or float(nearest[unit.index]) >= SAID_BEFORE:
+            continue
+        taken_words += unit.words
+        in_turns.add(unit.turn)
+        places.add((unit.turn, unit.place))
+        if candidate.rule is not None:
+            used[section.key, candidate.rule.key] = used.get((section.key, candidate.rule.key), 0) + 1
+            picks.rules[unit.index] = candidate.rule
+        picks.by_section.setdefault(section.key, []).append(unit)
+        np.maximum(nearest, matrix @ matrix[unit.index], out=nearest)
+
+
+def _worth(candidate: _Candidate, used: dict[tuple[str, str], int], places: set[tuple[int, int]], near: float) -> float:
+    unit = candidate.unit
+    before = used.get((candidate.section.key, candidate.rule.key if candidate.rule else ""), 0)
+    value = candidate.value * FADES**before - 0.8 * near
+    if (unit.turn, unit.place - 1) in places or (unit.turn, unit.place + 1) in places:
+        value += 0.3
+    return value

@@ -1,0 +1,80 @@
+"""The web server around the application: one socket, bound early, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+
+from bot.app import Running, running
+from bot.errors import PortBusy
+from bot.settings import Settings
+
+STOP_WITHIN_S = 5
+"""Longest wait for open requests when the server stops."""
+MAX_SOCKET_BYTES = 1_000_000
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[tuple[Running, str]]:
+    """A service that listens, and the address it listens on. Raises :class:`PortBusy` when the address is taken."""
+    with listen_on(settings.host, settings.port) as sock:
+        settings = settings.model_copy(update={"port": sock.getsockname()[1]})
+        async with running(settings) as service:
+            server = uvicorn.Server(_config(service))
+            task = asyncio.create_task(server._serve([sock]), name="server")  # noqa: SLF001  serve() takes the signals
+            try:
+                while not server.started and not task.done():  # noqa: ASYNC110  uvicorn has no event to wait for
+                    await asyncio.sleep(0.01)
+                yield service, settings.base_url
+            finally:
+                service.services.stopping.set()
+                server.should_exit = True
+                await asyncio.wait_for(task, STOP_WITHIN_S * 2)
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until the task is cancelled."""
+    async with serving(settings) as (service, url):
+        await _say_where(service, url)
+        await asyncio.Event().wait()
+
+
+async def _say_where(service: Running, url: str) -> None:
+    """Tell the terminal where it is, and, once in a data directory's life, the first admin key."""
+    settings = service.services.settings
+    print(f"Quietnote listens on {url}  (model {service.model}, data in {settings.data_dir})", file=sys.stderr)
+    if settings.dev:
+        print("Development mode: API key `dev`, demo sign-in on the sign-in page.", file=sys.stderr)
+    elif not await service.services.keys.list():
+        for clinic_id in await service.services.clinics.ids():
+            _, key = await service.services.keys.create(clinic_id, ("sessions", "notes", "admin"), label="first")
+            print(f"First API key of clinic {clinic_id}, shown once: {key}", file=sys.stderr)
+
+
+def _config(service: Running) -> uvicorn.Config:
+    return uvicorn.Config(
+        service.app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws_max_size=MAX_SOCKET_BYTES * 2,
+        timeout_graceful_shutdown=STOP_WITHIN_S,
+        lifespan="off",
+    )
+
+
+def listen_on(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises :class:`PortBusy` when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        if error.errno in {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL}:
+            raise PortBusy(host, port) from None
+        raise
