@@ -152,7 +152,9 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         stack.push_async_callback(webhooks.close)
 
         async def rest(session_id: str) -> int:
-            return await recognise_rest(session_id, store=store, scheduler=scheduler, vad=vad, vault=vault, folder=spool_dir)
+            return await recognise_rest(
+                session_id, store=store, scheduler=scheduler, vad=vad, vault=vault, folder=spool_dir
+            )
 
         async def progress(session_id: str, step: str, done: int, total: int) -> None:
             await live.progress(session_id, step, done, total)
@@ -173,6 +175,12 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         live = LiveSessions(
             LiveServices(media=media, bus=bus, begin_aftercall=aftercall.begin, discard_session=aftercall.discard)
         )
+
+        async def sweep_memory(session_id: str) -> int:
+            scheduler.forget(session_id)
+            return await live.let_go(session_id)
+
+        eraser.register("memory", sweep_memory)
         services = Services(
             settings=settings,
             clock=clock,
@@ -222,7 +230,9 @@ def _health(db: Database, bus: Bus) -> dict[str, HealthCheck]:
         return None
 
     async def live_bus() -> str | None:
-        return None if await bus.ping() else "Redis does not answer; calls go on, streams on other machines stand still."
+        return (
+            None if await bus.ping() else "Redis does not answer; calls go on, streams on other machines stand still."
+        )
 
     return {"database": database, "bus": live_bus}
 
@@ -268,4 +278,3 @@ async def _own(stack: contextlib.AsyncExitStack, name: str, work: Any) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
     stack.push_async_callback(end)
-

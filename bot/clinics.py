@@ -35,7 +35,8 @@ class ConsentPolicy(_Part):
     )
     wording_version: str = Field("1", description="Version of the wording, stored with each answer.")
     late_joiner: Literal["pause_all", "withhold_lane"] = Field(
-        "pause_all", description="When somebody who has not answered joins a captured session: pause everybody, or only them."
+        "pause_all",
+        description="When somebody who has not answered joins a captured session: pause everybody, or only them.",
     )
     on_file: bool = Field(False, description="A clinician may attest that a live call's consent is on file.")
     verbal_attested: bool = Field(False, description="A clinician may attest that consent was given aloud.")
@@ -48,14 +49,17 @@ class CapturePolicy(_Part):
     clinician_absent_s: int = Field(10, ge=1, le=600, description="Seconds without a clinician until capture pauses.")
     alone_s: int = Field(120, ge=5, le=3600, description="Seconds alone in the room until the call counts as ended.")
     client_captions: bool = Field(True, description="Whether clients see the live captions.")
-    long_pause_s: int = Field(5, ge=1, le=600, description="Seconds of pause after which the tracks are no longer received.")
+    long_pause_s: int = Field(
+        5, ge=1, le=600, description="Seconds of pause after which the tracks are no longer received."
+    )
 
 
 class AudioPolicy(_Part):
     """How audio is held until its words are safe."""
 
     spool: Literal["disk", "memory"] = Field(
-        "disk", description="Sealed chunks on disk survive a crash; in memory a crash loses what was not yet recognised."
+        "disk",
+        description="Sealed chunks on disk survive a crash; in memory a crash loses what was not yet recognised.",
     )
 
 
@@ -71,7 +75,8 @@ class NoteChoice(_Part):
 
     template: str = Field("soap", description="Template used unless a session says otherwise.")
     writer: Literal["offline", "openai"] = Field(
-        "offline", description="offline: sentences lifted from the transcript, nothing leaves the machine. openai: an endpoint."
+        "offline",
+        description="offline: sentences lifted from the transcript, nothing leaves the machine. openai: an endpoint.",
     )
     base_url: str = Field("", description="The OpenAI-compatible endpoint clinical text may be sent to.")
     model: str = Field("", description="Model name at that endpoint.")
@@ -83,8 +88,12 @@ class NoteChoice(_Part):
 class Retention(_Part):
     """How long words are kept."""
 
-    transcript_days: float = Field(7.0, gt=0, le=7, description="Days after the session until the transcript is destroyed.")
-    erase_audio_within_h: float = Field(24.0, gt=0, le=72, description="Hours after which audio is destroyed whatever happened.")
+    transcript_days: float = Field(
+        7.0, gt=0, le=7, description="Days after the session until the transcript is destroyed."
+    )
+    erase_audio_within_h: float = Field(
+        24.0, gt=0, le=72, description="Hours after which audio is destroyed whatever happened."
+    )
 
 
 class ClinicConfig(_Part):

@@ -26,9 +26,11 @@ class SystemClock:
     """The machine's own clock."""
 
     def now(self) -> datetime:
+        """The wall time."""
         return datetime.now(UTC)
 
     def monotonic_s(self) -> float:
+        """Seconds on the monotonic clock."""
         return time.monotonic()
 
 
@@ -40,9 +42,11 @@ class ManualClock:
         self._monotonic_s = 1000.0
 
     def now(self) -> datetime:
+        """Where a test put it."""
         return self._now
 
     def monotonic_s(self) -> float:
+        """Where a test put it."""
         return self._monotonic_s
 
     def advance(self, seconds: float) -> None:

@@ -47,8 +47,11 @@ class Check:
 
 
 async def examine(settings: Settings) -> list[Check]:
-    """Look at everything the main job needs. Never raises; opens no connection off this machine but those configured."""
-    checks = [Check("python", sys.version_info >= (3, 11), sys.version.split()[0]), Check("quietnote", True, __version__)]
+    """Look at everything the main job needs. Never raises; leaves this machine only for what is configured."""
+    checks = [
+        Check("python", sys.version_info >= (3, 11), sys.version.split()[0]),
+        Check("quietnote", True, __version__),
+    ]
     checks += [_library(name) for name in LIBRARIES]
     for name, look in (
         ("data directory", _data_dir),

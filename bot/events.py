@@ -32,7 +32,7 @@ def sample_of(ms: int) -> int:
     return ms * SAMPLES_PER_MS
 
 
-# -- who --------------------------------------------------------------------------------------------------------------
+# -- who -------------------------------------------------------------------------------------------------------------
 
 
 class Role(StrEnum):
@@ -49,7 +49,7 @@ CLIENT_SIDE = frozenset({Role.CLIENT, Role.GUARDIAN})
 """Roles that count as "the client is here"."""
 
 
-# -- the four state machines: their words (their transitions are in bot/machines.py) ----------------------------------
+# -- the four state machines: their words (their transitions are in bot/machines.py) ---------------------------------
 
 
 class BotState(StrEnum):
@@ -152,7 +152,7 @@ class CaptureAction(StrEnum):
     DISCARD = "discard"
 
 
-# -- hop 1: sound enters ------------------------------------------------------------------------------------------------
+# -- hop 1: sound enters ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ class LaneLevel:
     peak_dbfs: float
 
 
-# -- hop 2: windows -------------------------------------------------------------------------------------------------------
+# -- hop 2: windows --------------------------------------------------------------------------------------------------
 
 
 class WindowEnd(StrEnum):
@@ -286,7 +286,7 @@ class SpeechWindow:
         return self.end is not None
 
 
-# -- hops 3 and 4: words --------------------------------------------------------------------------------------------------
+# -- hops 3 and 4: words ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +352,7 @@ class Transcript:
     language: str = "en"
 
 
-# -- hops 5 and 6: the note -----------------------------------------------------------------------------------------------
+# -- hops 5 and 6: the note ------------------------------------------------------------------------------------------
 
 
 class EvidenceSource(StrEnum):
@@ -396,6 +396,8 @@ class NoteSentence:
     text: str
     status: SentenceStatus
     evidence: tuple[Evidence, ...] = ()
+    reason: str = ""
+    """Why it was held back, in one plain sentence that repeats nothing of it; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,7 +451,7 @@ class NoteRequest:
     """Session facts from records (``started_at``, ``minutes_captured``, ``participants`` by role)."""
 
 
-# -- what happened, for streams, webhooks and the audit ------------------------------------------------------------------
+# -- what happened, for streams, webhooks and the audit --------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

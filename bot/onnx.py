@@ -32,9 +32,7 @@ class OnnxModel:
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
         self.name, self.sha256 = name, sha256
-        self._session = onnxruntime.InferenceSession(
-            content, sess_options=options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnxruntime.InferenceSession(content, sess_options=options, providers=["CPUExecutionProvider"])
 
     def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """All outputs for ``inputs``, in the model's own order."""

@@ -25,12 +25,14 @@ def default_data_dir() -> Path:
 
 
 class Settings(BaseSettings):
-    """Every field is an environment variable ``QUIETNOTE_<NAME>``; ``REDIS_URL`` and ``DATABASE_URL`` also work bare."""
+    """Every field is an environment variable ``QUIETNOTE_<NAME>``, but ``REDIS_URL`` and ``DATABASE_URL`` stand bare."""
 
     model_config = SettingsConfigDict(env_prefix="QUIETNOTE_", env_file=None, extra="ignore", populate_by_name=True)
 
     data_dir: Path = Field(default_factory=default_data_dir, description="Folder for everything that is kept.")
-    config_dir: Path = Field(default_factory=default_config_dir, description="Folder of default.toml, clinics/ and templates/.")
+    config_dir: Path = Field(
+        default_factory=default_config_dir, description="Folder of default.toml, clinics/ and templates/."
+    )
     host: str = Field("127.0.0.1", description="Address the web server listens on.")
     port: int = Field(8080, ge=0, le=65535, description="Port the web server listens on; 0 takes a free one.")
     dev: bool = Field(False, description="Development mode: the fixed key `dev`, a demo sign-in. Loopback only.")
@@ -38,20 +40,29 @@ class Settings(BaseSettings):
     database_url: str = Field(
         "", description="SQLAlchemy async URL; empty: SQLite in the data folder.", validation_alias="DATABASE_URL"
     )
-    redis_url: str = Field("", description="Redis or Valkey URL; empty: an embedded Valkey.", validation_alias="REDIS_URL")
+    redis_url: str = Field(
+        "", description="Redis or Valkey URL; empty: an embedded Valkey.", validation_alias="REDIS_URL"
+    )
     master_key: str = Field(
-        "", description="Base64 of 32 bytes that wrap all keys; empty: a file made in the data folder's vault, mode 600."
+        "",
+        description="Base64 of 32 bytes that wrap all keys; empty: a file made in the data folder's vault, mode 600.",
     )
     asr_model: str = Field("tiny.en", description="Speech model: a path, or a name the model resolver knows.")
-    asr_compute_type: str = Field("int8", description="Number type of the weights: int8, int8_float16, float16, float32.")
+    asr_compute_type: str = Field(
+        "int8", description="Number type of the weights: int8, int8_float16, float16, float32."
+    )
     asr_device: str = Field("cpu", description="Where recognition runs: cpu or cuda.")
     asr_threads: int = Field(1, ge=1, le=64, description="Processor threads a single decode may use.")
-    asr_hub: bool = Field(False, description="Allow weights to be fetched from a model hub when they are not on this machine.")
+    asr_hub: bool = Field(
+        False, description="Allow weights to be fetched from a model hub when they are not on this machine."
+    )
     media_ptime_ms: int = Field(60, description="Packet length asked of browsers, in milliseconds: 20, 40 or 60.")
     ice_servers: list[str] = Field(default_factory=list, description="STUN or TURN URLs given to browsers and the bot.")
     log_level: str = Field("INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING, ERROR.")
     log_json: bool = Field(True, description="Log JSON lines; otherwise lines for a person.")
-    cookie_secure: bool = Field(False, description="Mark cookies Secure; set it wherever the pages are served over HTTPS.")
+    cookie_secure: bool = Field(
+        False, description="Mark cookies Secure; set it wherever the pages are served over HTTPS."
+    )
 
     @property
     def sqlalchemy_url(self) -> str:

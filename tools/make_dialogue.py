@@ -56,7 +56,8 @@ def read(path: Path) -> Any:
 
     resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE_HZ)
     with av.open(str(path)) as container:
-        frames = [f for frame in container.decode(audio=0) for f in resampler.resample(frame)] + resampler.resample(None)
+        frames = [f for frame in container.decode(audio=0) for f in resampler.resample(frame)]
+        frames += resampler.resample(None)
     pcm = np.concatenate([f.to_ndarray().reshape(-1) for f in frames])
     block = RATE_HZ // 100
     blocks = pcm[: len(pcm) // block * block].reshape(-1, block)

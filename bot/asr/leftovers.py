@@ -30,10 +30,9 @@ async def recognise_rest(
     for lane in await store.lanes(session_id):
         voice = LaneVoice(session_id, lane.id, lane.participant_id, lane.role, record.language)
 
-        def open_windows(lane_id: str = lane.id, begin: int = lane.committed_through_sample) -> Iterator[SpeechWindow]:
-            return leftover_windows(lane_id, Spool(folder, vault, session_id, lane_id), vad, begin)
-
-        windows = await asyncio.to_thread(open_windows)
+        spool = await asyncio.to_thread(Spool, folder, vault, session_id, lane.id, hash_tree=lane.hash_tree)
+        await store.save_ledger(session_id, lane.id, lane.ledger, spool.hash_tree)
+        windows: Iterator[SpeechWindow] = leftover_windows(lane.id, spool, vad, lane.committed_through_sample)
         while (window := await asyncio.to_thread(next, windows, None)) is not None:
             segment = await _words(scheduler, window, voice)
             await store.commit_final(session_id, segment)

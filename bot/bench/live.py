@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import httpx
 
 from bot.bench import offline
 from bot.bench.senders import ROLES
+from bot.bench.progress import Progress, to_stderr
 from bot.bench.service import DEV_KEY, Service, Usage
 from bot.bench.wer import (
     Caption,
@@ -35,7 +36,6 @@ from bot.demo.checks import lane_ledgers, ledgers_close, lost_ms
 from bot.demo.dialogue import load
 from bot.errors import QuietnoteError
 
-Progress = Callable[[str], None]
 CALLS_A_PROCESS = 10
 WARM_UP_S = 8.0
 LEAD_S = 1.0
@@ -54,7 +54,7 @@ async def run(
     model: str = "tiny.en",
     calls: int = 1,
     clinic_id: str = "demo",
-    progress: Progress = lambda _: None,
+    progress: Progress = to_stderr,
 ) -> dict[str, Any]:
     """Measure ``calls`` copies of the call ``BASE`` at once; the figures as printed. Raises :class:`BenchFailed`."""
     files = {lane: Path(f"{base}.{lane}.opus") for lane in ROLES}

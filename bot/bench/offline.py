@@ -29,9 +29,7 @@ def transcribe(model: str, path: Path, seconds: float) -> list[TimedWord]:
 
     pcm = np.concatenate([np.zeros(0, np.int16), *decode(path)])[: int(seconds * RATE_HZ)]
     whisper = WhisperModel(str(resolve(model, allow_hub=False).path), device="cpu", compute_type="int8", cpu_threads=2)
-    segments, _ = whisper.transcribe(
-        pcm.astype(np.float32) / 32768, language="en", beam_size=1, word_timestamps=True
-    )
+    segments, _ = whisper.transcribe(pcm.astype(np.float32) / 32768, language="en", beam_size=1, word_timestamps=True)
     return [
         TimedWord(part, word.start * 1000, word.end * 1000)
         for segment in segments

@@ -94,9 +94,7 @@ async def by_bearer(services: Services, credential: str) -> Caller:
         key = await services.keys.verify(credential)
         return Caller(Actor(ActorKind.PLATFORM, key.clinic_id, scopes=key.scopes), key.id)
     claims = services.tokens.check(credential)
-    actor = Actor(
-        ActorKind.PARTICIPANT, claims.clinic_id, role=claims.role, participant_id=claims.participant_id
-    )
+    actor = Actor(ActorKind.PARTICIPANT, claims.clinic_id, role=claims.role, participant_id=claims.participant_id)
     return Caller(
         actor,
         f"{claims.session_id}:{claims.participant_id}",
@@ -117,9 +115,7 @@ async def by_cookie(services: Services, cookie: str) -> Caller:
         role=Role.CLINICIAN if user.role == "clinician" else None,
         user_id=user.id,
     )
-    return Caller(
-        actor, user.id, user=user, csrf=signed_in.csrf, expires_at_s=signed_in.expires_at.timestamp()
-    )
+    return Caller(actor, user.id, user=user, csrf=signed_in.csrf, expires_at_s=signed_in.expires_at.timestamp())
 
 
 def refuse_forged(caller: Caller, token: str | None) -> None:
@@ -134,9 +130,7 @@ def need_scope(caller: Caller, scope: str) -> None:
         raise Forbidden(f"This key lacks the scope {scope}.", scope=scope)
 
 
-async def session_for(
-    services: Services, caller: Caller, session_id: str, *, scope: str = "sessions"
-) -> SessionRecord:
+async def session_for(services: Services, caller: Caller, session_id: str, *, scope: str = "sessions") -> SessionRecord:
     """The session, if it is the caller's to see. Raises NotFound for any other, Forbidden without the scope."""
     need_scope(caller, scope)
     if caller.session_id not in {None, session_id}:

@@ -235,7 +235,10 @@ class CallMedia:
         """The loudness of each lane that is heard right now, by participant."""
         now = self.call_clock.now_sample()
         return {
-            lane.voice.participant_id: {"rms_dbfs": round(lane.level.rms_dbfs, 1), "peak_dbfs": round(lane.level.peak_dbfs, 1)}
+            lane.voice.participant_id: {
+                "rms_dbfs": round(lane.level.rms_dbfs, 1),
+                "peak_dbfs": round(lane.level.peak_dbfs, 1),
+            }
             for lane in self._lanes.values()
             if lane.level is not None and now - lane.level.at_sample < 16_000
         }
@@ -246,10 +249,8 @@ class CallMedia:
 
     async def save_ledgers(self) -> None:
         """Persist the counters and the hash trees."""
-        for lane_id, lane in self._lanes.items():
-            await self._services.store.save_ledger(
-                self._session_id, lane_id, lane.pipeline.ledger(), lane.pipeline.hash_tree()
-            )
+        books = {lane_id: (lane.pipeline.ledger(), lane.pipeline.hash_tree()) for lane_id, lane in self._lanes.items()}
+        await self._services.store.save_ledgers(self._session_id, books)
 
     def _put(self, item: Segment | Gap) -> None:
         """Queue for the database. When it is full a partial is dropped; a final's audio stays in the spool."""
@@ -297,11 +298,12 @@ class CallMedia:
         await self.save_ledgers()
         return all(lane.pipeline.ledger().closes for lane in self._lanes.values())
 
-    async def discard(self, at_sample: int) -> None:
-        """Throw away all that is held; nothing recognised later is delivered."""
+    async def discard(self, at_sample: int) -> int:
+        """Throw away all that is held, of how many lanes; nothing recognised later is delivered."""
         self._services.scheduler.forget(self._session_id)
         await self._on_worker(lambda lane: lane.pipeline.discard(at_sample))
         await self.save_ledgers()
+        return len(self._lanes)
 
     async def close(self, reason: EndReason) -> None:
         """Leave the room and end every task. Idempotent."""
@@ -326,6 +328,6 @@ class CallMedia:
             finally:
                 loop.call_soon_threadsafe(done.set_result, None)
 
-        while not self._services.worker.post(run):
+        while not self._services.worker.post(run):  # noqa: ASYNC110  full only for a moment; packets are dropped first
             await asyncio.sleep(0.01)
         await asyncio.wait_for(done, DRAIN_TIMEOUT_S)

@@ -65,7 +65,9 @@ class StatusMessage(_Message):
 
 ControlMessage = CaptureMessage | ConsentMessage | StatusMessage
 CONTROL_TYPES = frozenset({"start", "pause", "resume", "finish", "discard", "consent", "status"})
-_adapter: TypeAdapter[ControlMessage] = TypeAdapter(Annotated[ControlMessage, Field(discriminator="type")])
+_adapter: TypeAdapter[ControlMessage] = TypeAdapter(
+    Annotated[CaptureMessage | ConsentMessage | StatusMessage, Field(discriminator="type")]  # type: ignore[arg-type]
+)
 
 
 def decode(payload: bytes | str, *, limit: int = MAX_CHANNEL_BYTES) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ import structlog
 
 from bot.clinics import ClinicConfig
 from bot.clock import CallClock
-from bot.control import channel, watch, wording
+from bot.control import channel, signalling, watch, wording
 from bot.control.callmedia import LEDGER_EVERY, LEVELS_EVERY, TICK_S, CallMedia, MediaServices
 from bot.control.capture import (
     Ack,
@@ -37,12 +37,11 @@ from bot.control.capture import (
 )
 from bot.control.lobby import BOT_ID, BOT_NAME, Lobby, PageLink, Seat
 from bot.control.memory import AckMemory
+from bot.control.telling import Teller
 from bot.errors import (
     AiFeaturesDisabled,
     ClientNotPresent,
     ConfigInvalid,
-    Forbidden,
-    InvalidTransition,
     NotFound,
     Overloaded,
     PreconditionFailed,
@@ -66,9 +65,8 @@ from bot.events import (
     ms_of,
 )
 from bot.media.room import ControlMessage, Member, MemberMuted, RoomClosed, RoomEvent
-from bot.store.bus import Bus, live_channel
+from bot.store.bus import Bus
 from bot.store.sessions import SessionRecord, SessionStore
-from bot.store.vault import KeyDestroyed
 
 log = structlog.get_logger()
 
@@ -105,6 +103,9 @@ class LiveSession:
         self._call_clock: CallClock | None = None
         self._lock = asyncio.Lock()
         self._acks = AckMemory(self._store, record.id)
+        self._teller = Teller(
+            record.id, lobby, services.bus, services.media.vault, client_captions=self.config.capture.client_captions
+        )
         self._control_seq = record.seq
         self._since_sample = 0
         self._ticker: asyncio.Task[None] | None = None
@@ -237,43 +238,12 @@ class LiveSession:
             elif kind == "admit":
                 await self.admit(self._actor(member), str(message.get("participant_id")))
             elif kind == "signal":
-                await self._signal(member, message, link)
+                await signalling.carry(self.lobby, self.media, member, message, link)
+                self._apply_gates(self._now_sample())
             else:
                 raise ConfigInvalid("type: unknown message type.")
         except ProblemError as error:
             await link.send({"type": "problem", "problem": channel.problem_of(error)})
-
-    async def _signal(self, member: Member, message: Mapping[str, Any], link: PageLink) -> None:
-        to, data = message.get("to"), message.get("data")
-        if not isinstance(to, str) or not isinstance(data, dict):
-            raise ConfigInvalid("signal: needs `to` and an object `data`.")
-        if to != BOT_ID:
-            await self.lobby.relay(member.participant_id, to, data)
-            return
-        seat = self.lobby.seat(member.participant_id)
-        if not seat.admitted:
-            raise Forbidden("You are still in the waiting room.")
-        if self.media is None or self.media.room is None:
-            raise InvalidTransition("There is no bot in this call.", state=self.record.bot.value)
-        room = self.media.room
-        match data.get("type"):
-            case "offer":
-                sdp = data.get("sdp")
-                if not isinstance(sdp, str):
-                    raise ConfigInvalid("signal: an offer needs `sdp`.")
-                await self.media.ensure_lane(member.participant_id, member.role)
-                answer = await room.offer(member.participant_id, sdp)
-                await link.send({"type": "signal", "from": BOT_ID, "data": {"type": "answer", "sdp": answer}})
-                self._apply_gates(self.media.call_clock.now_sample())
-            case "candidate":
-                candidate = data.get("candidate")
-                if candidate is not None and not isinstance(candidate, dict):
-                    raise ConfigInvalid("signal: `candidate` must be an object or null.")
-                await room.candidate(member.participant_id, candidate)
-            case "bye":
-                await room.drop(member.participant_id)
-            case _:
-                raise ConfigInvalid("signal: `data.type` must be offer, candidate or bye.")
 
     # -- control messages --------------------------------------------------------------------------------------------
 
@@ -471,12 +441,16 @@ class LiveSession:
         """Make ``after`` the state: gates first, then the record. A failed record never reopens a gate."""
         before, self.view = self.view, after
         self._apply_gates(at)
-        kind, columns = self._change_of(before, after)
+        kind, columns = self._change_of(after)
         try:
             self.record = await self._store.change(
                 self.session_id,
                 kind,
-                data={"state": after.state.value, "effective_at_ms": ms_of(at), "by": actor.name if actor else "system"},
+                data={
+                    "state": after.state.value,
+                    "effective_at_ms": ms_of(at),
+                    "by": actor.name if actor else "system",
+                },
                 capture=after.state,
                 pause_reasons=after.reasons,
                 **columns,
@@ -498,7 +472,7 @@ class LiveSession:
             self._since_sample = at
         self._control_seq = self.record.seq
 
-    def _change_of(self, before: CaptureView, after: CaptureView) -> tuple[str, dict[str, Any]]:
+    def _change_of(self, after: CaptureView) -> tuple[str, dict[str, Any]]:
         """The event's name and the columns that go with a move of the capture machine."""
         record, now = self.record, self._clock.now()
         match after.state:
@@ -548,7 +522,9 @@ class LiveSession:
         for state in (BotState.REQUESTED, BotState.JOINING):
             await self._move_bot(state)
         try:
-            await self._open_media({s.member.participant_id: s.member.role for s in self.lobby.seats.values() if s.present})
+            await self._open_media(
+                {s.member.participant_id: s.member.role for s in self.lobby.seats.values() if s.present}
+            )
         except QuietnoteError:
             await self._move_bot(BotState.FAILED, EndReason.PLATFORM_ERROR)
             raise
@@ -677,28 +653,7 @@ class LiveSession:
 
     async def broadcast(self, message: Mapping[str, Any]) -> None:
         """To the pages that may see it, the data channels, and, sealed, the streams."""
-        captions_to_all = self.config.capture.client_captions
-        clinicians_only = message["type"] in {"caption", "ledger", "warning", "progress"}
-        if message["type"] == "caption" and captions_to_all:
-            clinicians_only = False
-
-        def wanted(seat: Seat) -> bool:
-            return seat.admitted and (not clinicians_only or seat.member.role is Role.CLINICIAN)
-
-        await self.lobby.send_where(message, wanted)
-        room = self.media.room if self.media is not None else None
-        if room is not None and message["type"] in {"state", "caption"}:
-            payload = json.dumps(message).encode()
-            for seat in self.lobby.seats.values():
-                if seat.present and wanted(seat):
-                    await room.send(payload, to=seat.member.participant_id)
-        try:
-            sealed = self._services.media.vault.seal(
-                f"words:{self.session_id}", "live", json.dumps(message).encode()
-            )
-        except KeyDestroyed:
-            return
-        await self._services.bus.publish(live_channel(self.session_id), sealed)
+        await self._teller.tell(message, self.media.room if self.media is not None else None)
 
     async def _tell_state(self) -> None:
         await self.lobby.send_roster(self.bot_seat())
@@ -708,7 +663,10 @@ class LiveSession:
         if self.media is None:
             return
         lanes = {
-            pid: {f"{part}_ms": ms_of(getattr(ledger, part)) for part in ("captured", "paused", "withheld", "lost", "absent")}
+            pid: {
+                f"{part}_ms": ms_of(getattr(ledger, part))
+                for part in ("captured", "paused", "withheld", "lost", "absent")
+            }
             for pid, ledger in self.media.ledgers().items()
         }
         await self.broadcast({"type": "ledger", "lanes": lanes})
@@ -720,7 +678,9 @@ class LiveSession:
         for seat in self.lobby.seats.values():
             seat.left_at_s = self._clock.monotonic_s() if seat.admitted else None
         await self._move_bot(BotState.REJOINING)
-        await self._open_media({s.member.participant_id: s.member.role for s in self.lobby.seats.values() if s.admitted})
+        await self._open_media(
+            {s.member.participant_id: s.member.role for s in self.lobby.seats.values() if s.admitted}
+        )
         assert self.media is not None
         gone_from = await self.media.recover()
         now = self._now_sample()
@@ -731,6 +691,15 @@ class LiveSession:
         self._since_sample = now
         await self._move_bot(BotState.IN_CALL)
         self._ensure_ticker()
+
+    async def let_go(self) -> int:
+        """Erasure: no sound of this session stays in memory. How many lanes held any."""
+        media, self.media = self.media, None
+        if media is None:
+            return 0
+        lanes = await media.discard(self._now_sample())
+        await media.close(EndReason.STOPPED_BY_CLINICIAN)
+        return lanes
 
     async def abandon(self) -> None:
         """The process stopped while consent was asked for: nothing was captured, so there is nothing to keep."""

@@ -54,6 +54,11 @@ class LiveSessions:
         if live is not None:
             await live.broadcast({"type": "progress", "step": step, "done": done, "total": total})
 
+    async def let_go(self, session_id: str) -> int:
+        """Drop whatever sound of a session is still in memory; how many lanes that were."""
+        live = self._sessions.get(session_id)
+        return await live.let_go() if live is not None else 0
+
     async def recover(self) -> None:
         """After a restart: what was being captured is taken up again, what was finished goes on."""
         for record in await self._services.media.store.unfinished():

@@ -20,9 +20,7 @@ class Verdict(Enum):
     """The clinician is back."""
 
 
-def judge(
-    view: CaptureView, lobby: Lobby, policy: CapturePolicy, *, now_s: float, call_ms: int
-) -> Verdict | EndReason:
+def judge(view: CaptureView, lobby: Lobby, policy: CapturePolicy, *, now_s: float, call_ms: int) -> Verdict | EndReason:
     """An end reason when everybody has been away too long or the call is too long; else hold, lift or stay."""
     if view.state not in {CaptureState.CAPTURING, CaptureState.PAUSED}:
         return Verdict.STAY

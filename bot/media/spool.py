@@ -121,7 +121,7 @@ class Spool:
         if self._part_samples and audio.start_sample != self._part_start + self._part_samples:
             self.flush()
         pcm, start = audio.pcm, audio.start_sample
-        while len(pcm):
+        while len(pcm) and not self._ended:
             if not self._part_samples:
                 self._part_start = start
             piece = pcm[: CHUNK_SAMPLES - self._part_samples]
@@ -137,8 +137,6 @@ class Spool:
             return
         pcm, start = np.concatenate(self._parts), self._part_start
         self._clear_part()
-        if self._ended:
-            return
         try:
             chunk = self._sealed(pcm, start)
         except KeyDestroyed:

@@ -40,8 +40,9 @@ END_SILENCE = 550 * SAMPLES_PER_MS
 LONG = 12_000 * SAMPLES_PER_MS
 LONG_END_SILENCE = 300 * SAMPLES_PER_MS
 """A window longer than :data:`LONG` takes the first shorter silence, so that few are split by force."""
-TRAIL = 450 * SAMPLES_PER_MS
-"""Silence kept at a window's end."""
+TRAIL = 14 * FRAME
+"""Silence kept at a window's end: 448 ms. In whole frames, so that a lane that is read again from a window's end on is
+cut into the same windows again."""
 MAX_WINDOW = 20_000 * SAMPLES_PER_MS
 """Windows this long are split at their quietest point."""
 SPLIT_FROM = 8_000 * SAMPLES_PER_MS
@@ -55,6 +56,7 @@ MIN_SPEECH_FRAMES = 2
 """Fewer are a click. The shortest answers hold five and more."""
 MAX_BRIDGE = 500 * SAMPLES_PER_MS
 """A hole that came without a boundary is filled with silence up to this length."""
+
 
 class FrameModel(Protocol):
     """What rates frames: :class:`bot.media.vad.SileroVad`, or a scripted one in tests."""

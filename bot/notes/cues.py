@@ -62,6 +62,10 @@ class Cues:
         """How many places of ``text``, which :func:`plain` has been through, match."""
         return sum(1 for _ in self._pattern.finditer(text)) if self._pattern else 0
 
+    def found(self, text: str) -> list[str]:
+        """The places of ``text``, which :func:`plain` has been through, that match."""
+        return [match.group() for match in self._pattern.finditer(text)] if self._pattern else []
+
     def search(self, text: str) -> bool:
         """True when ``text``, which :func:`plain` has been through, matches anywhere."""
         return self._pattern is not None and self._pattern.search(text) is not None

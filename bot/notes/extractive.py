@@ -29,7 +29,7 @@ from bot.notes.english import HESITATIONS, LANGUAGE, SMALL_TALK, smooth
 from bot.notes.failures import failed
 from bot.notes.frames import Speakers, joined, moment, quoted
 from bot.notes.hashes import text_sha256
-from bot.notes.select import ANSWERED_UNITS, Picks, always_match, pick, place_text
+from bot.notes.select import ANSWERED_UNITS, Picks, always_match, pick, place_text, small_talk
 from bot.notes.templates import Section, Template
 from bot.notes.units import Turn, Unit, evidence_of, read, sentences_of
 
@@ -157,9 +157,8 @@ class _Composer:
             return None
         if any(always_match(self._template, turn, u) for u in turn.units):
             return None
-        words = plain(" ".join(u.text for u in turn.units)).split()
-        says = [w for w in SMALL_TALK.without(" ".join(words)).split() if w not in HESITATIONS]
-        return turn if any(word not in _WEAK_REPLY for word in says) else None
+        said = " ".join(SMALL_TALK.without(u.plain) for u in turn.units if not small_talk(u)).split()
+        return turn if any(word not in _WEAK_REPLY and word not in HESITATIONS for word in said) else None
 
     # -- what must never be left out ----------------------------------------------------------------------------------
 

@@ -44,6 +44,8 @@ def joined(units: Sequence[Unit], *, verbatim: bool = False) -> str:
         text += words
         before = unit
     text = text.rstrip(",;- ")
+    if not verbatim:
+        text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?", "…")) else text + "."
 
 

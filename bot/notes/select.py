@@ -18,13 +18,14 @@ ANSWERED_UNITS = 2
 ASKED_SHARE = 0.7
 """What a match in the question counts beside one in the sentence itself."""
 REST_WEIGHT = 0.3
-LEAST_VALUE = 0.75
+LEAST_VALUE = 0.6
 """Sentences worth less stay in the transcript only."""
 SAID_BEFORE = 0.75
 """Cosine from which a sentence says what a picked one has said."""
 FADES = 0.72
 """What each further sentence of the same rule counts beside the one before it, so that every subject gets its turn."""
-LONG_WORDS = 35
+SMALL_TALK_REST = 6
+LONG_WORDS = 18
 
 
 @dataclass(slots=True)
@@ -64,7 +65,7 @@ def pick(template: Template, turns: Sequence[Turn], *, cues: bool = True) -> Pic
         best = _best(template, turn, unit, float(weight[unit.index]), where, cues=cues)
         if best is not None:
             candidates.append(best)
-    _choose(template, candidates, matrix, picks)
+    _choose(template, turns, candidates, matrix, picks)
     return picks
 
 
@@ -118,7 +119,7 @@ def _best(template: Template, turn: Turn, unit: Unit, weight: float, where: floa
             worth = worth * (1.0 - rule.late + 2 * rule.late * where) + extra
             if best is None or worth > best.value:
                 best = _Candidate(unit, section, rule, worth)
-        if best is None and section.takes_rest and unit.role in section.roles and not unit.asks:
+        if best is None and section.takes_rest and unit.role in section.roles and unit.role is not Role.CLINICIAN and not unit.asks:
             opening = 0.3 * (1.0 - where) if unit.role in CLIENT_SIDE else 0.0
             best = _Candidate(unit, section, None, REST_WEIGHT + opening + extra)
     return best
@@ -131,11 +132,16 @@ def _says_nothing(turn: Turn, unit: Unit) -> bool:
         return True
     if HOUSEKEEPING.search(unit.plain):
         return True
-    if SMALL_TALK.search(unit.plain) and len(SMALL_TALK.without(unit.plain).split()) < 6:
+    if small_talk(unit):
         return True
     if answers:
         return False
     return unit.hollow or len(unit.stems) < 2 or unit.words < 4
+
+
+def small_talk(unit: Unit) -> bool:
+    """Greetings and thanks, with little or nothing else in the sentence."""
+    return SMALL_TALK.search(unit.plain) and len(SMALL_TALK.without(unit.plain).split()) < SMALL_TALK_REST
 
 
 def _telling(unit: Unit) -> float:
@@ -145,41 +151,46 @@ def _telling(unit: Unit) -> float:
         value += 0.2
     if len(unit.stems) >= 4:
         value += 0.15
-    if unit.words > LONG_WORDS:
-        value -= 0.2
+    value -= 0.02 * max(0, unit.words - LONG_WORDS)
     if unit.text.rstrip().endswith(("...", "…", ",", "-")) or words[-1] in {"i", "and", "but", "so", "the", "a", "i'm", "'cause", "of"}:
         value -= 0.5
     return value
 
 
-def _choose(template: Template, candidates: list[_Candidate], matrix: Matrix, picks: Picks) -> None:
+def _choose(template: Template, turns: Sequence[Turn], candidates: list[_Candidate], matrix: Matrix, picks: Picks) -> None:
     """Take the best sentence left, again and again: each pick makes its like, and its own rule, worth less."""
-    taken_words = 0
+    left_words = template.max_words
+    share = {section.key: template.max_words * section.max_sentences // sum(s.max_sentences for s in template.sections) for section in template.sections}
     used: dict[tuple[str, str], int] = {}
     turns_of: dict[str, set[int]] = {section.key: set() for section in template.sections}
     nearest = np.zeros(len(matrix), dtype=np.float32)
     places: set[tuple[int, int]] = set()
-    left = list(candidates)
-    while left:
-        scored = [(_worth(candidate, used, places, float(nearest[candidate.unit.index])), -candidate.unit.index, i) for i, candidate in enumerate(left)]
-        value, _, i = max(scored)
-        if value < LEAST_VALUE:
-            break
-        candidate = left.pop(i)
-        unit, section = candidate.unit, candidate.section
-        in_turns = turns_of[section.key]
-        if unit.turn not in in_turns and len(in_turns) >= section.max_sentences:
-            continue
-        if taken_words + unit.words > template.max_words or float(nearest[unit.index]) >= SAID_BEFORE:
-            continue
-        taken_words += unit.words
-        in_turns.add(unit.turn)
-        places.add((unit.turn, unit.place))
-        if candidate.rule is not None:
-            used[section.key, candidate.rule.key] = used.get((section.key, candidate.rule.key), 0) + 1
-            picks.rules[unit.index] = candidate.rule
-        picks.by_section.setdefault(section.key, []).append(unit)
-        np.maximum(nearest, matrix @ matrix[unit.index], out=nearest)
+    for rest in (False, True):  # first each section's share of the words, then what is left to whom it serves most
+        left = list(candidates)
+        while left:
+            value, _, i = max((_worth(c, used, places, float(nearest[c.unit.index])), -c.unit.index, i) for i, c in enumerate(left))
+            if value < LEAST_VALUE:
+                break
+            candidate = left.pop(i)
+            unit, section = candidate.unit, candidate.section
+            in_turns = turns_of[section.key]
+            cost = unit.words + (_asked_words(turns[unit.turn]) if unit.place == 0 else 0)
+            full = unit.turn not in in_turns and len(in_turns) >= section.max_sentences
+            if full or cost > (left_words if rest else share[section.key]) or float(nearest[unit.index]) >= SAID_BEFORE:
+                continue
+            left_words -= cost
+            share[section.key] -= cost
+            in_turns.add(unit.turn)
+            places.add((unit.turn, unit.place))
+            if candidate.rule is not None:
+                used[section.key, candidate.rule.key] = used.get((section.key, candidate.rule.key), 0) + 1
+                picks.rules[unit.index] = candidate.rule
+            picks.by_section.setdefault(section.key, []).append(unit)
+            np.maximum(nearest, matrix @ matrix[unit.index], out=nearest)
+
+
+def _asked_words(turn: Turn) -> int:
+    return turn.question[-1].words if turn.question else 0
 
 
 def _worth(candidate: _Candidate, used: dict[tuple[str, str], int], places: set[tuple[int, int]], near: float) -> float:

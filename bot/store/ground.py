@@ -64,7 +64,7 @@ class Ground:
                 try:
                     listener(event)
                 except Exception as error:  # noqa: BLE001 - a listener's fault must not undo what is committed
-                    log.error("event_listener_failed", kind=event.kind, error=type(error).__name__)  # noqa: TRY400 - a trace may hold words
+                    log.error("event_listener_failed", kind=event.kind, error=type(error).__name__)
 
     async def _seal(self, scope: str, purpose: str, plaintext: bytes) -> bytes:
         return await asyncio.to_thread(self._vault.seal, scope, purpose, plaintext)

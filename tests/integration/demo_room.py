@@ -36,6 +36,8 @@ class DemoRoom:
     answers: list[str] = field(default_factory=list)
     url: str = ""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     # -- RoomListener --
 
@@ -50,6 +52,7 @@ class DemoRoom:
 
     def frame(self, frame: AudioFrame) -> None:
         self.frames.setdefault(frame.lane_id, []).append(frame)
+        self.loop.call_soon_threadsafe(self.news.set)
 
     # -- the page protocol --
 
@@ -62,7 +65,7 @@ class DemoRoom:
         members = [
             {"participant_id": p, "role": "client", "admitted": p in self.admitted, "present": True} for p in self.links
         ]
-        bot = {"participant_id": "bot", "display_name": "Quietnote (transcription)", "state": "off"} if self.bot else None
+        bot = {"participant_id": "bot", "display_name": "Quietnote", "state": "off"} if self.bot else None
         for link in list(self.links.values()):
             await link.send(json.dumps({"type": "roster", "members": members, "bot": bot}))
 
@@ -94,13 +97,21 @@ class DemoRoom:
                     self.controls.append((me, message))
                     await link.send(json.dumps(self.ack(message)))
 
+    async def heard_through(self, lane_id: str, sample: int) -> None:
+        """Wait until the bot got a lane up to a sample."""
+        async with asyncio.timeout(20):
+            while not any(f.end_sample > sample for f in self.frames.get(lane_id, [])):
+                self.news.clear()
+                await self.news.wait()
+
     def sound(self, lane_id: str, from_sample: int, to_sample: int) -> npt.NDArray[np.int16]:
         """What the bot got of a lane, on the call's clock."""
         out = np.zeros(to_sample - from_sample, np.int16)
         for frame in self.frames.get(lane_id, []):
             first, last = max(frame.start_sample, from_sample), min(frame.end_sample, to_sample)
             if first < last:
-                out[first - from_sample : last - from_sample] = frame.pcm[first - frame.start_sample : last - frame.start_sample]
+                part = frame.pcm[first - frame.start_sample : last - frame.start_sample]
+                out[first - from_sample : last - from_sample] = part
         return out
 
 
@@ -110,7 +121,9 @@ async def demo_room(ptime_ms: int = 60) -> AsyncIterator[DemoRoom]:
     call_clock = CallClock(clock, started_at=clock.now())
     worker = MediaThread()
     worker.start()
-    room = BuiltinRoom(call_clock=call_clock, clock=clock, worker=worker, lane_ids=lambda p: f"lane-{p}", ptime_ms=ptime_ms)
+    room = BuiltinRoom(
+        call_clock=call_clock, clock=clock, worker=worker, lane_ids=lambda p: f"lane-{p}", ptime_ms=ptime_ms
+    )
     stage = DemoRoom(room, call_clock)
     await room.join(stage)
     async with serve(stage.page, "127.0.0.1", 0) as server:

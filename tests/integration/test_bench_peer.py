@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from demo_room import SESSION, demo_room
-
 from bot.demo.dialogue import load
-from bot.demo.packets import Asked, Recording, asked_by
-from bot.demo.peer import CallFailed, Peer
+from bot.demo.packets import Recording, asked_by
+from bot.demo.peer import USUAL, CallFailed, Peer
+from tests.integration.demo_room import SESSION, demo_room
 
 SECONDS = 3.0
 RECORDING = Recording.read(load().path("clinician"), seconds=SECONDS)
@@ -42,10 +37,7 @@ async def test_a_lane_is_played_as_the_answer_asks_and_on_time(ptime_ms: int) ->
         start_s = peer.play(time.monotonic() + 0.2)
         first = room.call_clock.at_sample(start_s)
         last = first + int(SECONDS * 16_000)
-        done = lambda: any(f.end_sample > last for f in room.frames.get("lane-ann", []))  # noqa: E731
-        async with asyncio.timeout(20):
-            while not done():
-                await asyncio.sleep(0.05)
+        await room.heard_through("lane-ann", last)
         await peer.leave()
 
     got = room.sound("lane-ann", first, last).astype(np.float64)
@@ -107,5 +99,14 @@ async def test_a_room_that_is_not_there() -> None:
     await peer.leave()
 
 
-def test_the_usual_wishes_are_those_of_the_room() -> None:
-    assert Asked(ptime_ms=60, max_rate_hz=16_000, fec=True).samples == 2880
+async def test_the_usual_wishes_are_those_of_the_room() -> None:
+    """Otherwise every demo and bench would encode its lanes twice."""
+    async with demo_room() as room:
+        peer = Peer(room.url, SESSION, "ann", recording=RECORDING)
+        await peer.join()
+        room.admitted.add("ann")
+        room.bot = True
+        await room.tell_roster()
+        await peer.until_connected()
+        assert peer.asked == USUAL
+        await peer.leave()

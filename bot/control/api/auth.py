@@ -62,11 +62,11 @@ async def logout(request: Request, caller: Called) -> Response:
 
 
 @router.get("/me", summary="Who is signed in")
-async def me(caller: Called) -> dict[str, Any]:
-    """The signed-in person and their CSRF token."""
+async def me(caller: Called, services: Served) -> dict[str, Any]:
+    """The signed-in person, their CSRF token, and whether this is development mode."""
     if caller.user is None or caller.csrf is None:
         raise Unauthorized("Nobody is signed in here.")
-    return {"csrf": caller.csrf, "user": user_view(caller.user)}
+    return {"csrf": caller.csrf, "user": user_view(caller.user), "dev": dev_mode(services.settings)}
 
 
 async def _demo_user(services: Services) -> UserRecord:

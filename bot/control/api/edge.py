@@ -1,7 +1,7 @@
 """The outermost layer: every request and answer passes it.
 
 It refuses other names than the machine's own in development mode (a name that somebody else's DNS points at loopback
-would reach the development key), sets the security headers, counts, and turns whatever escapes into one problem with a
+would reach the development key), refuses changes that another site's page makes a browser send, sets the security headers, counts, and turns whatever escapes into one problem with a
 reference, without a stack.
 """
 
@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.control.api.pages import NO_STORE, SECURITY_HEADERS
-from bot.control.auth import dev_mode, is_loopback
+from bot.control.auth import dev_mode, is_loopback, same_origin
 from bot.control.problems import answer, internal, new_reference
 from bot.control.services import Services
 from bot.errors import Forbidden
@@ -42,20 +42,22 @@ class Edge:
             await self._app(scope, receive, send)
             return
         structlog.contextvars.clear_contextvars()
-        if not host_allowed(self._services.settings, Headers(scope=scope).get("host", "")):
-            await self._refuse(scope, receive, send)
+        headers = Headers(scope=scope)
+        if not host_allowed(self._services.settings, headers.get("host", "")):
+            await self._refuse(scope, receive, send, "In development mode this service answers to loopback names only.")
+        elif scope["type"] == "http" and forged(self._services.settings, scope["method"], headers):
+            await self._refuse(scope, receive, send, "Another site's page may not do this.")
         elif scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
         else:
             await self._http(scope, receive, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, why: str) -> None:
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 4403})
             return
-        response = answer(Forbidden("In development mode this service answers to the names of this machine only."))
-        await response(scope, receive, _with_headers(send))
+        await answer(Forbidden(why))(scope, receive, _with_headers(send))
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -88,6 +90,14 @@ class Edge:
             metrics.requests.labels(method=method, route=route, status=str(status)).inc()
             if not route.endswith("/events"):
                 metrics.request_seconds.labels(method=method, route=route).observe(time.perf_counter() - began)
+
+
+def forged(settings: Settings, method: str, headers: Headers) -> bool:
+    """True for a change sent by another site's page without credentials of its own: only a cookie could vouch for it."""
+    origin = headers.get("origin")
+    if method in {"GET", "HEAD", "OPTIONS"} or origin is None or "authorization" in headers:
+        return False
+    return not same_origin(settings, origin, headers.get("host", ""))
 
 
 def _with_headers(send: Send) -> Send:

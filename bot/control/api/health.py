@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import structlog
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from bot.control.api.deps import Served
+from bot.control.auth import dev_mode
 from bot.control.services import HealthCheck
 from bot.metrics import CONTENT_TYPE
 
@@ -20,9 +22,9 @@ CHECK_TIMEOUT_S = 5.0
 
 
 @router.get("/healthz", summary="Liveness")
-async def healthz() -> dict[str, str]:
-    """Answers while the process serves at all."""
-    return {"status": "ok"}
+async def healthz(services: Served) -> dict[str, Any]:
+    """Answers while the process serves at all. ``dev`` tells the pages that the demo sign-in exists."""
+    return {"status": "ok", "dev": dev_mode(services.settings)}
 
 
 @router.get("/readyz", summary="Readiness", responses={503: {"description": "Something is missing; it is named."}})

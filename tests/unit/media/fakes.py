@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from hashlib import sha256
@@ -158,5 +159,5 @@ def packets(
 
 
 def assert_in_order(frames: list[AudioFrame]) -> None:
-    for before, after in zip(frames, frames[1:], strict=False):
+    for before, after in itertools.pairwise(frames):
         assert before.end_sample <= after.start_sample - after.lost_before

@@ -52,7 +52,13 @@ def test_wav(rate_hz: int, channels: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "codec", "rate_hz"),
-    [("a.mp3", "libmp3lame", 44_100), ("a.m4a", "aac", 44_100), ("a.webm", "libopus", 48_000), ("a.ogg", "libopus", 48_000), ("a.flac", "flac", 44_100)],
+    [
+        ("a.mp3", "libmp3lame", 44_100),
+        ("a.m4a", "aac", 44_100),
+        ("a.webm", "libopus", 48_000),
+        ("a.ogg", "libopus", 48_000),
+        ("a.flac", "flac", 44_100),
+    ],
 )
 def test_formats_from_a_path(tmp_path: Path, name: str, codec: str, rate_hz: int) -> None:
     path = tmp_path / name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -154,9 +156,7 @@ def test_a_restarted_lane_goes_on_counting() -> None:
     lane.resume_at(20_000, 4000)
     lane.set_state(GateState.OPEN, 20_000)
     lane.gate(frame(20_000))
-    assert lane.ledger == Ledger(
-        elapsed=20_960, captured=12_960, off=2000, absent=6000, speech=5000, silence=3000
-    )
+    assert lane.ledger == Ledger(elapsed=20_960, captured=12_960, off=2000, absent=6000, speech=5000, silence=3000)
     with pytest.raises(ValueError, match="more samples"):
         lane.resume_at(20_970, 100)
 
@@ -219,13 +219,13 @@ def test_the_ledger_closes_whatever_comes(events: list[tuple[object, ...]], disc
         assert audio.start_sample >= position
         position = audio.end_sample
         assert np.array_equal(audio.pcm, ((audio.start_sample + np.arange(len(audio.pcm))) % 2**15).astype(np.int16))
-        for at, state in changes:
+        for at, _ in changes:
             following = [a for a, _ in changes if a > at]
             until = min(following, default=10**9)
             current = [s for a, s in changes if a == at][-1]
             if audio.start_sample < until and audio.end_sample > at:
                 assert current is GateState.OPEN
     # a stretch that was left was closed, exactly where it was promised
-    for (_, before), (at, after) in zip(changes, changes[1:], strict=False):
+    for (_, before), (at, after) in itertools.pairwise(changes):
         if before is GateState.OPEN and after is not GateState.OPEN and any(a.end_sample == at for a in sink.audio):
             assert any(b.at_sample == at for b in sink.boundaries)

@@ -12,7 +12,9 @@ from bot.media.sdp import read_offer, write_answer
 HEAD = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n"
 TRANSPORT = "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 aa:BB\r\na=setup:actpass\r\n"
 AUDIO = (
-    "m=audio 9 UDP/TLS/RTP/SAVPF 111 63 0\r\nc=IN IP4 0.0.0.0\r\n" + TRANSPORT + "a=mid:0\r\na=sendonly\r\na=rtcp-mux\r\n"
+    "m=audio 9 UDP/TLS/RTP/SAVPF 111 63 0\r\nc=IN IP4 0.0.0.0\r\n"
+    + TRANSPORT
+    + "a=mid:0\r\na=sendonly\r\na=rtcp-mux\r\n"
     "a=rtpmap:111 opus/48000/2\r\na=rtcp-fb:111 transport-cc\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n"
     "a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\na=rtpmap:0 PCMU/8000\r\n"
 )
@@ -75,7 +77,9 @@ def test_the_answer_asks_for_long_wideband_mono_packets(ptime_ms: int) -> None:
 
 
 def test_a_refused_section_gets_a_transport_and_stays_refused() -> None:
-    bare = "m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=inactive\r\na=rtpmap:111 opus/48000/2\r\n"
+    bare = (
+        "m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=inactive\r\na=rtpmap:111 opus/48000/2\r\n"
+    )
     offer = read_offer(HEAD + AUDIO + bare)
     assert offer.sdp.count("a=ice-ufrag:abcd") == 2
     answer = write_answer(offer.sdp.replace("m=audio 0", "m=audio 9"), offer.sdp, ptime_ms=60)

@@ -87,7 +87,10 @@ def test_packets_out_of_order_lose_nothing() -> None:
 
 def test_repeated_and_very_late_packets_change_nothing() -> None:
     sent = list(packets(count=20))
-    again = [replace(sent[3], arrival_sample=sent[9].arrival_sample), replace(sent[5], arrival_sample=sent[5].arrival_sample + 1)]
+    again = [
+        replace(sent[3], arrival_sample=sent[9].arrival_sample),
+        replace(sent[5], arrival_sample=sent[5].arrival_sample + 1),
+    ]
     played = Played().feed(*sent, *again)
     assert (played.lost, played.samples) == (0, 20 * PACKET - 16)
 
@@ -129,7 +132,10 @@ def test_stopped_rtp_time_begins_a_new_stretch() -> None:
 def test_a_held_up_burst_is_not_a_new_stretch() -> None:
     # the network holds everything back for half a second and then delivers it at once
     sent = list(packets(count=30))
-    burst = [replace(p, arrival_sample=max(p.arrival_sample, sent[18].arrival_sample)) if n >= 10 else p for n, p in enumerate(sent)]
+    burst = [
+        replace(p, arrival_sample=max(p.arrival_sample, sent[18].arrival_sample)) if n >= 10 else p
+        for n, p in enumerate(sent)
+    ]
     played = Played().feed(*burst)
     played.stream.stop()
     assert played.stream.reanchored == 0
@@ -162,7 +168,9 @@ def test_the_older_source_is_heard_again_when_the_newer_falls_silent() -> None:
 
 
 def test_a_restarted_sender_is_not_a_loss() -> None:
-    sent = list(packets(count=10)) + list(packets(count=10, sequence=30_000, timestamp=5, first_arrival=16_000 + 10 * PACKET))
+    sent = list(packets(count=10)) + list(
+        packets(count=10, sequence=30_000, timestamp=5, first_arrival=16_000 + 10 * PACKET)
+    )
     played = Played().feed(*sent)
     played.stream.stop()
     assert (played.lost, played.samples) == (0, 20 * PACKET)

@@ -74,7 +74,11 @@ def test_words_of_a_segment_share_its_time_by_their_length() -> None:
 
 def test_rates_are_per_role_and_add_up() -> None:
     heard = {
-        "doctor": [*spread("How long has it been", 0, 2000), *spread("I see", 5000, 5400), *spread("Does it", 9000, 9900)],
+        "doctor": [
+            *spread("How long has it been", 0, 2000),
+            *spread("I see", 5000, 5400),
+            *spread("Does it", 9000, 9900),
+        ],
         "patient": [*spread("About two days.", 3000, 4500), *spread("It's well known pain", 6000, 8000)],
     }
     # the doctor's unfinished turn after 9 s lies behind the cut; of the patient's seven words one is wrong
@@ -92,7 +96,8 @@ def test_a_final_is_as_late_as_its_last_word_says_and_a_partial_as_its_first() -
         Caption("doctor", 950, 2100, "Good morning.", final_at_ms=3000, first_at_ms=1900),
         Caption("doctor", 5000, 6000, "How are you?", final_at_ms=6900),
     ]
-    said = offline(("good", 1000, 1300), ("morning", 1400, 2000), ("how", 5100, 5300), ("are", 5300, 5500), ("you", 5500, 5900))
+    said = offline(("good", 1000, 1300), ("morning", 1400, 2000), ("how", 5100, 5300), ("are", 5300, 5500))
+    said += offline(("you", 5500, 5900))
     found = latencies(captions, {"doctor": said})
     assert found.final == (1000, 1000)
     assert found.first_partial == (900,)

@@ -1,0 +1,49 @@
+"""Telling everybody: pages, data channels, and the streams behind the live bus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from bot.control.lobby import Lobby, Seat
+from bot.events import Role
+from bot.media.room import Room
+from bot.store.bus import Bus, live_channel
+from bot.store.ground import words_scope
+from bot.store.vault import KeyDestroyed, Vault
+
+CLINICIANS_ONLY = frozenset({"ledger", "warning", "progress"})
+ON_CHANNEL = frozenset({"state", "caption"})
+"""Kinds that also go over the data channels: the broadcasts of scribe.control.v1."""
+
+
+class Teller:
+    """Sends one session's messages to whoever may see them."""
+
+    def __init__(self, session_id: str, lobby: Lobby, bus: Bus, vault: Vault, *, client_captions: bool) -> None:
+        self._session_id = session_id
+        self._lobby = lobby
+        self._bus = bus
+        self._vault = vault
+        self._client_captions = client_captions
+
+    async def tell(self, message: Mapping[str, Any], room: Room | None) -> None:
+        """To every page and data channel that may see it and, sealed under the session's words key, to the bus."""
+        kind = message["type"]
+        guarded = kind in CLINICIANS_ONLY or (kind == "caption" and not self._client_captions)
+
+        def may_see(seat: Seat) -> bool:
+            return seat.admitted and (not guarded or seat.member.role is Role.CLINICIAN)
+
+        await self._lobby.send_where(message, may_see)
+        if room is not None and kind in ON_CHANNEL:
+            payload = json.dumps(message).encode()
+            for seat in list(self._lobby.seats.values()):
+                if seat.present and may_see(seat):
+                    await room.send(payload, to=seat.member.participant_id)
+        try:
+            sealed = self._vault.seal(words_scope(self._session_id), "live", json.dumps(message).encode())
+        except KeyDestroyed:
+            return  # the words are gone: nothing more is said of them
+        await self._bus.publish(live_channel(self._session_id), sealed)

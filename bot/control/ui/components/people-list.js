@@ -1,0 +1,113 @@
+/** `<qn-people>`: who is in the room, how loud, what they agreed to, and who waits to be let in. Fires `admit`. */
+
+import { attr, el, fill, text } from "../js/dom.js";
+import { icon } from "../js/icons.js";
+import { consentWord, roleWord } from "../js/words.js";
+import "./level-meter.js";
+
+const BOT_WORDS = { capturing: "Listening and writing down", paused: "Paused: hears nothing", waiting: "Waiting for consent: hears nothing", off: "Finishing" };
+
+export class PeopleList extends HTMLElement {
+  #room = null;
+  #rows = new Map();
+  #list;
+
+  connectedCallback() {
+    if (this.firstChild) return;
+    this.#list = el("ul", { class: "people" });
+    fill(this, this.#list);
+  }
+
+  /** Follow a room. */
+  attach(room) {
+    this.#room = room;
+    for (const kind of ["roster", "devices", "streams", "welcome"]) room.addEventListener(kind, () => this.#show());
+    room.addEventListener("levels", () => this.#measure());
+    this.#show();
+  }
+
+  #show() {
+    const { members, bot } = this.#room.roster;
+    const wanted = [...members.map((member) => [member.participant_id, member]), ...(bot ? [["bot", bot]] : [])];
+    const ids = new Set(wanted.map(([id]) => id));
+    for (const [id, row] of [...this.#rows]) {
+      if (ids.has(id)) continue;
+      row.node.remove();
+      this.#rows.delete(id);
+    }
+    for (const [id, person] of wanted) {
+      let row = this.#rows.get(id);
+      if (!row) {
+        row = id === "bot" ? botRow() : this.#row(id);
+        this.#rows.set(id, row);
+      }
+      row.show(person);
+      this.#list.append(row.node);
+    }
+  }
+
+  #row(id) {
+    const name = el("span", { class: "person-name" });
+    const about = el("span", { class: "person-about" });
+    const muted = el("span", { class: "person-muted", hidden: true }, icon("mic-off", 16), el("span", { text: "Muted" }));
+    const meter = el("qn-meter");
+    const admit = el("button", { type: "button", class: "btn btn-accent", hidden: true, on: { click: () => this.#admit(id) } }, "Admit");
+    const node = el(
+      "li",
+      { class: "person", data: { participant: id } },
+      el("span", { class: "person-icon" }, icon("person")),
+      el("span", { class: "person-words" }, name, about),
+      el("span", { class: "person-end" }, muted, meter, admit),
+    );
+    const show = (member) => {
+      const own = id === this.#room.me?.participant_id;
+      const clinician = this.#room.me?.role === "clinician";
+      const waits = member.present && !member.admitted;
+      const isMuted = own ? this.#room.devices.muted : member.muted;
+      text(name, own ? `${member.display_name} (you)` : member.display_name);
+      const parts = [roleWord(member.role)];
+      if (waits) parts.push("in the waiting room");
+      else if (!member.present) parts.push("not here");
+      else if (member.consent && member.role !== "clinician") parts.push(consentWord(member.consent));
+      text(about, parts.join(" · "));
+      node.dataset.consent = member.consent ?? "";
+      node.dataset.present = String(member.present && member.admitted);
+      muted.hidden = !(isMuted && member.present);
+      meter.hidden = !member.present || !member.admitted || isMuted;
+      meter.label = `Loudness of ${member.display_name}`;
+      admit.hidden = !(clinician && waits);
+      attr(admit, "aria-label", `Admit ${member.display_name}`);
+    };
+    return { node, show, meter };
+  }
+
+  #admit(id) {
+    this.dispatchEvent(new CustomEvent("admit", { detail: id }));
+  }
+
+  #measure() {
+    for (const [id, row] of this.#rows) if (row.meter && !row.meter.hidden) row.meter.level = this.#room.level(id);
+  }
+}
+
+function botRow() {
+  const about = el("span", { class: "person-about" });
+  const name = el("span", { class: "person-name" });
+  const node = el(
+    "li",
+    { class: "person person-bot", data: { participant: "bot" } },
+    el("span", { class: "person-icon" }, icon("listen")),
+    el("span", { class: "person-words" }, name, about),
+  );
+  return {
+    node,
+    meter: null,
+    show(bot) {
+      text(name, bot.display_name);
+      text(about, BOT_WORDS[bot.state] ?? "In the call");
+      node.dataset.state = bot.state;
+    },
+  };
+}
+
+customElements.define("qn-people", PeopleList);

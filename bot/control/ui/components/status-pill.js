@@ -1,0 +1,34 @@
+/** `<qn-status>`: the recording state as shape, word and accessible name, always in the same place. */
+
+import { el, fill } from "../js/dom.js";
+import { icon } from "../js/icons.js";
+import { NOT_RECORDING, STATUS } from "../js/words.js";
+
+export class StatusPill extends HTMLElement {
+  #key = "";
+
+  connectedCallback() {
+    if (!this.#key) this.show(NOT_RECORDING);
+  }
+
+  /** Show the status `words`; `detail` says since when and why. */
+  show(words, detail = "") {
+    const key = `${words}|${detail}`;
+    if (key === this.#key) return;
+    this.#key = key;
+    const look = STATUS[words] ?? STATUS[NOT_RECORDING];
+    this.dataset.tone = look.tone;
+    fill(
+      this,
+      el(
+        "span",
+        { class: "pill", role: "img", "aria-label": `Status: ${words}${detail ? `, ${detail}` : ""}` },
+        icon(look.shape, 18),
+        el("span", { class: "pill-word", text: words }),
+        detail && el("span", { class: "pill-detail", text: detail }),
+      ),
+    );
+  }
+}
+
+customElements.define("qn-status", StatusPill);

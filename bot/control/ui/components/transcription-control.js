@@ -1,0 +1,72 @@
+/**
+ * `<qn-transcription>`: the one control of the recording. Its visible label is its accessible name; the tooltip
+ * "Stop transcribing" exists only while recording. It fires `action` (detail: start, pause or resume).
+ */
+
+import { attr, el, fill, uid } from "../js/dom.js";
+import { icon } from "../js/icons.js";
+
+const LOOKS = {
+  start: { label: "Start recording", shape: "dot", tone: "idle" },
+  pause: { label: "Pause recording", shape: "bars", tone: "recording" },
+  resume: { label: "Resume recording", shape: "dot", tone: "paused" },
+};
+
+export class TranscriptionControl extends HTMLElement {
+  #button;
+  #hint;
+  #action = null;
+  #blocked = "";
+
+  connectedCallback() {
+    if (this.firstChild) return;
+    const hintId = uid("hint");
+    this.#hint = el("span", { class: "control-hint", id: hintId, hidden: true });
+    this.#button = el("button", { type: "button", class: "record", "aria-describedby": hintId, on: { click: () => this.press() } });
+    fill(this, this.#button, this.#hint);
+    this.update({ capture: "off", reasons: [] });
+  }
+
+  /** Follow the capture state. `blocked` says why pressing would do nothing right now. */
+  update({ capture, reasons, blocked = "" }) {
+    const action = { off: "start", consent_pending: "start", capturing: "pause", paused: "resume" }[capture] ?? null;
+    this.hidden = action === null;
+    if (action === null) return;
+    const why = blocked || waiting(capture, reasons);
+    const key = `${action}|${capture}`;
+    if (this.#action !== key) {
+      this.#action = key;
+      const look = LOOKS[action];
+      this.#button.dataset.tone = look.tone;
+      fill(this.#button, icon(look.shape), el("span", { text: look.label }));
+    }
+    this.#blocked = why;
+    attr(this.#button, "aria-pressed", capture === "capturing" ? "true" : "false");
+    attr(this.#button, "title", capture === "capturing" ? "Stop transcribing" : null);
+    attr(this.#button, "aria-disabled", why ? "true" : null);
+    this.#hint.hidden = !why;
+    if (this.#hint.textContent !== why) this.#hint.textContent = why;
+  }
+
+  /** While an answer is awaited. */
+  set busy(busy) {
+    attr(this.#button, "aria-busy", busy ? "true" : null);
+  }
+
+  /** What a click does, for the key `r` too. */
+  press() {
+    if (this.hidden || this.#blocked || this.#button.getAttribute("aria-busy")) return;
+    const action = this.#action.split("|")[0];
+    this.dispatchEvent(new CustomEvent("action", { detail: action }));
+  }
+}
+
+function waiting(capture, reasons) {
+  if (capture === "consent_pending") return "Waiting for your client's answer";
+  if (capture !== "paused" || reasons.includes("clinician")) return "";
+  if (reasons.includes("consent")) return "Goes on when everybody has agreed";
+  if (reasons.includes("clinician_absent")) return "Goes on when you are back";
+  return "Goes on when the connection is back";
+}
+
+customElements.define("qn-transcription", TranscriptionControl);

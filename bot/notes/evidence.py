@@ -1,0 +1,332 @@
+"""Every sentence of a draft, held against what it says it rests on. Nothing is taken on a writer's word.
+
+What does not hold is moved out of the draft into ``held_back``, with the reason; the clinician accepts or drops it.
+The checks are plain comparisons, the same for every writer: they find sentences to doubt, not all that could be wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from bot.events import (
+    CLIENT_SIDE,
+    Evidence,
+    EvidenceSource,
+    NoteDraft,
+    NoteRequest,
+    NoteSentence,
+    Role,
+    Segment,
+    SentenceStatus,
+)
+from bot.notes.cues import Cues, plain
+from bot.notes.english import TO_THE_SCRIBE, UNSEEN, content_stems, negated, numbers, smooth, stem
+from bot.notes.frames import ATTRIBUTED, MOMENT, QUOTE, moment
+from bot.notes.hashes import text_sha256
+from bot.notes.units import sentences_of
+
+SUPPORTED_SHARE = 0.6
+"""Share of a sentence's words of content that its evidence holds, from which it counts as supported."""
+INFERRED_SHARE = 0.3
+"""Below this it is not supported at all; in between it is marked as inferred."""
+
+NO_EVIDENCE = "It names nothing it rests on."
+UNKNOWN_EVIDENCE = "It rests on something that is not part of this session."
+CHANGED_EVIDENCE = "What it rests on is not what it was when the sentence was written."
+NOT_TYPED = "It is marked as typed by the clinician, who did not type it."
+QUOTE_NOT_SAID = "A quote in it was not said that way in what it rests on."
+WRONG_SPEAKER = "What it rests on was said by somebody else."
+WRONG_MOMENT = "The moment it gives is not that of what it rests on."
+NUMBER_MISSING = "A number in it stands nowhere in what it rests on."
+NEGATION_DIFFERS = "It says yes where what it rests on says no, or the other way round."
+NOT_AUDIBLE = "It tells of something that sound cannot show and nobody put into words."
+SCORED_RISK = "It scores or sums up a risk, which is left to the clinician."
+SPOKEN_TO_SCRIBE = "It rests on words addressed to the note writer."
+LITTLE_SUPPORT = "What it rests on says little of this."
+
+REASONS = (
+    NO_EVIDENCE,
+    UNKNOWN_EVIDENCE,
+    CHANGED_EVIDENCE,
+    NOT_TYPED,
+    QUOTE_NOT_SAID,
+    WRONG_SPEAKER,
+    WRONG_MOMENT,
+    NUMBER_MISSING,
+    NEGATION_DIFFERS,
+    NOT_AUDIBLE,
+    SCORED_RISK,
+    SPOKEN_TO_SCRIBE,
+    LITTLE_SUPPORT,
+)
+
+RISK_LEVEL = Cues(
+    [
+        *("low risk", "high risk", "moderate risk", "medium risk", "no risk", "minimal risk", "elevated risk", "risk level"),
+        *("risk is", "risk was", "at risk", "imminent", "acute risk", "no safety concerns", "not a danger", "risk factor*"),
+    ]
+)
+_SAYS = "said says saying state states stated report reports reported describe describes described deny denies denied"
+_SAYS += " endorse endorses endorsed mention mentions mentioned note notes noted share shares shared express expressed"
+_SAYS += " expresses discuss discussed discusses ask asked answer answered talk talked explain explained agree agreed"
+FRAME = frozenset(
+    stem(word)
+    for word in (_SAYS + " client clinician therapist patient guardian interpreter guest session today they their").split()
+)
+"""Words of reporting: a note has them, the evidence need not."""
+_CLIENT_SAYS = re.compile(rf"\b(?:client|patient|she|he|they)\b(?: \w+)? (?:{'|'.join(_SAYS.split()[:18])})\b", re.IGNORECASE)
+_CLAUSES = re.compile(r"[,;:.!?]|\b(?:but|although|though|however|because|while|and then)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What one sentence rests on, as text."""
+
+    segments: tuple[Segment, ...]
+    texts: tuple[str, ...]
+    """Inputs and facts."""
+    replies: tuple[Segment, ...]
+    """What was said right after each segment that asks something: an answer that turns a question into a yes or no."""
+
+    @property
+    def all_texts(self) -> tuple[str, ...]:
+        """Everything it rests on."""
+        return (*(segment.text for segment in self.segments), *self.texts)
+
+
+def check(draft: NoteDraft, request: NoteRequest) -> NoteDraft:
+    """The draft with each sentence's status settled, and with what does not hold moved to ``held_back``.
+
+    Held-back sentences keep their place in that list; checking twice changes nothing.
+    """
+    checker = _Checker(request)
+    held = list(draft.held_back)
+    sections = []
+    for section in draft.sections:
+        kept = []
+        for sentence in section.sentences:
+            status, reason = checker.judge(sentence)
+            if reason:
+                held.append(replace(sentence, status=SentenceStatus.UNSUPPORTED, reason=reason))
+            else:
+                kept.append(replace(sentence, status=status))
+        sections.append(replace(section, sentences=tuple(kept)))
+    return replace(draft, sections=tuple(sections), held_back=tuple(held))
+
+
+class _Checker:
+    def __init__(self, request: NoteRequest) -> None:
+        ordered = sorted(request.transcript.segments, key=lambda s: (s.start_ms, s.end_ms, s.segment_id))
+        self._segments = {segment.segment_id: segment for segment in ordered}
+        self._next = {a.segment_id: b for a, b in zip(ordered, ordered[1:], strict=False)}
+        self._inputs = {item.input_id: item.text for item in request.inputs}
+        self._facts = dict(request.facts)
+
+    def judge(self, sentence: NoteSentence) -> tuple[SentenceStatus, str]:
+        """The sentence's status, and why it is held back ("" when it is not)."""
+        if not sentence.evidence:
+            return SentenceStatus.UNSUPPORTED, NO_EVIDENCE
+        reason = next(filter(None, map(self._exists, sentence.evidence)), "")
+        if reason:
+            return SentenceStatus.UNSUPPORTED, reason
+        ground = self._ground(sentence.evidence)
+        if sentence.status is SentenceStatus.CLINICIAN_ENTERED:
+            typed = [self._inputs[e.source_id] for e in sentence.evidence if e.source is EvidenceSource.INPUT]
+            entered = any(plain(sentence.text) in plain(text) for text in typed)
+            return sentence.status, "" if entered else NOT_TYPED
+        checks: tuple[Callable[[NoteSentence, _Ground], str], ...] = (
+            _moment, _quotes, _speaker, _numbers, _unseen, _risk, _to_scribe, _polarity,
+        )  # fmt: skip
+        reason = next(filter(None, (one(sentence, ground) for one in checks)), "")
+        if reason:
+            return SentenceStatus.UNSUPPORTED, reason
+        share = _share(sentence, ground)
+        if share < INFERRED_SHARE:
+            return SentenceStatus.UNSUPPORTED, LITTLE_SUPPORT
+        return (SentenceStatus.SUPPORTED if share >= SUPPORTED_SHARE else SentenceStatus.INFERRED), ""
+
+    def _exists(self, evidence: Evidence) -> str:
+        text: str | None = None
+        if evidence.source is EvidenceSource.SEGMENT:
+            segment = self._segments.get(evidence.source_id)
+            text = segment.text if segment is not None else None
+        elif evidence.source is EvidenceSource.INPUT:
+            text = self._inputs.get(evidence.source_id)
+        elif evidence.source is EvidenceSource.RECORD:
+            text = self._facts.get(evidence.source_id)
+        if text is None:
+            return UNKNOWN_EVIDENCE
+        return "" if text_sha256(text) == evidence.sha256 else CHANGED_EVIDENCE
+
+    def _ground(self, evidence: Sequence[Evidence]) -> _Ground:
+        segments, texts = [], []
+        for item in evidence:
+            if item.source is EvidenceSource.SEGMENT:
+                segments.append(self._segments[item.source_id])
+            elif item.source is EvidenceSource.INPUT:
+                texts.append(self._inputs[item.source_id])
+            else:
+                texts.append(self._facts[item.source_id])
+        segments.sort(key=lambda s: (s.start_ms, s.segment_id))
+        replies = [
+            reply
+            for segment in segments
+            if _asks(segment) and (reply := self._next.get(segment.segment_id)) is not None
+        ]
+        return _Ground(tuple(segments), tuple(texts), tuple(replies))
+
+
+# -- the checks, each "" or the reason ---------------------------------------------------------------------------------
+
+
+def _outside(text: str) -> str:
+    """The sentence without its quotes and its moment: what the writer itself says."""
+    return QUOTE.sub(" ", MOMENT.sub("", _curly(text)))
+
+
+def _curly(text: str) -> str:
+    return re.sub(r'"([^"]*)"', r"“\1”", text)
+
+
+def _moment(sentence: NoteSentence, ground: _Ground) -> str:
+    given = MOMENT.match(sentence.text)
+    if given is None or given["moment"] in {moment(segment.start_ms) for segment in ground.segments}:
+        return ""
+    return WRONG_MOMENT
+
+
+def _quotes(sentence: NoteSentence, ground: _Ground) -> str:
+    text = _curly(sentence.text)
+    spoken = _spoken(ground.segments)
+    attributed = {match.span("words"): match for match in ATTRIBUTED.finditer(text)}
+    for quote in QUOTE.finditer(text):
+        match = attributed.get(quote.span(1))
+        role = None if match is None else Role.CLINICIAN if match["asked"] else Role(match["role"].lower())
+        if any(_holds(words, quote[1]) for who, words in spoken if role in {None, who}):
+            continue
+        if role is None and any(_holds(_smoothed(typed), quote[1]) for typed in ground.texts):
+            continue
+        return WRONG_SPEAKER if any(_holds(words, quote[1]) for _, words in spoken) else QUOTE_NOT_SAID
+    return ""
+
+
+def _spoken(segments: Iterable[Segment]) -> list[tuple[Role, str]]:
+    """What each person said in the evidence, as one string of plain words."""
+    texts: dict[tuple[Role, str], list[str]] = {}
+    for segment in segments:
+        texts.setdefault((segment.role, segment.participant_id), []).append(segment.text)
+    return [(role, _smoothed(" ".join(parts))) for (role, _), parts in texts.items()]
+
+
+def _smoothed(text: str) -> str:
+    return f" {plain(smooth(text))} "
+
+
+def _holds(words: str, quote: str) -> bool:
+    """True when every piece of the quote (pieces are parted by an ellipsis) stands in the words, in this order."""
+    at = 0
+    for piece in quote.split("…"):
+        wanted = _smoothed(piece)
+        if not wanted.strip():
+            continue
+        found = words.find(wanted, at)
+        if found < 0:
+            return False
+        at = found + len(wanted) - 1
+    return True
+
+
+def _speaker(sentence: NoteSentence, ground: _Ground) -> str:
+    said = _CLIENT_SAYS.search(_outside(sentence.text))
+    if said is None or ground.texts or QUOTE.search(_curly(sentence.text)):
+        return ""
+    heard = {segment.role for segment in ground.segments}
+    return "" if heard & (CLIENT_SIDE | {Role.INTERPRETER}) else WRONG_SPEAKER
+
+
+def _numbers(sentence: NoteSentence, ground: _Ground) -> str:
+    there = frozenset[str]().union(*(numbers(text) for text in ground.all_texts))
+    return "" if numbers(MOMENT.sub("", sentence.text)) - _people(sentence.text) <= there else NUMBER_MISSING
+
+
+def _people(text: str) -> frozenset[str]:
+    """The numbers that tell people of one role apart: "Client 2"."""
+    found = re.findall(r"\b(?:clinician|client|guardian|interpreter|guest) (\d+) (?:said|asked|answered)", text, re.IGNORECASE)
+    return frozenset(found)
+
+
+def _unseen(sentence: NoteSentence, ground: _Ground) -> str:
+    there = set(content_stems(" ".join(ground.all_texts)))
+    for term in UNSEEN.found(plain(_outside(sentence.text))):
+        if not set(content_stems(term)) <= there:
+            return NOT_AUDIBLE
+    return ""
+
+
+def _risk(sentence: NoteSentence, _ground: _Ground) -> str:
+    return SCORED_RISK if RISK_LEVEL.search(plain(_outside(sentence.text))) else ""
+
+
+def _to_scribe(sentence: NoteSentence, ground: _Ground) -> str:
+    if not any(TO_THE_SCRIBE.search(plain(segment.text)) for segment in ground.segments):
+        return ""
+    return SPOKEN_TO_SCRIBE if _share(sentence, ground) < SUPPORTED_SHARE else ""
+
+
+def _polarity(sentence: NoteSentence, ground: _Ground) -> str:
+    clauses = _evidence_clauses(ground)
+    for part in re.split(r"[;]|\b(?:but|although|though|however)\b", _outside(sentence.text), flags=re.IGNORECASE):
+        stems = _content(part)
+        overlaps = [(len(stems & words), denies) for words, denies in clauses]
+        most = max((count for count, _ in overlaps), default=0)
+        if not stems or not most:
+            continue
+        said = {denies for count, denies in overlaps if count == most}
+        if None not in said and negated(part) not in said:
+            return NEGATION_DIFFERS
+    return ""
+
+
+def _evidence_clauses(ground: _Ground) -> list[tuple[set[str], bool | None]]:
+    """Clauses with their words of content, and whether each denies; None where a question is left open."""
+    answers = dict(zip((s.segment_id for s in ground.segments if _asks(s)), ground.replies, strict=False))
+    clauses: list[tuple[set[str], bool | None]] = []
+    for segment in ground.segments:
+        answer = answers.get(segment.segment_id)
+        for text in sentences_of(segment.text):
+            if text.rstrip().endswith("?"):
+                clauses.append((_content(text), _yes_no(answer.text) if answer is not None else None))
+            else:
+                clauses += [(_content(part), negated(part)) for part in _CLAUSES.split(text) if part.strip()]
+    clauses += [(_content(part), negated(part)) for text in ground.texts for part in _CLAUSES.split(text) if part.strip()]
+    return clauses
+
+
+def _asks(segment: Segment) -> bool:
+    return segment.text.rstrip().endswith("?")
+
+
+def _yes_no(answer: str) -> bool | None:
+    """True when an answer denies, False when it affirms, None when it does neither in its first words."""
+    for word in plain(smooth(answer)).split()[:4]:
+        if word in {"no", "nope", "nah", "not", "never", "none", "nothing", "don't", "didn't", "haven't", "wouldn't"}:
+            return True
+        if word in {"yes", "yeah", "yep", "sometimes", "often", "always"}:
+            return False
+    return None
+
+
+def _content(text: str) -> set[str]:
+    return set(content_stems(text)) - FRAME
+
+
+def _share(sentence: NoteSentence, ground: _Ground) -> float:
+    """How much of what the writer itself says stands in the evidence; words to the scribe are no evidence."""
+    stems = _content(_outside(sentence.text))
+    if not stems:
+        return 1.0
+    heard = [segment.text for segment in ground.segments if not TO_THE_SCRIBE.search(plain(segment.text))]
+    there = set(content_stems(" ".join([*heard, *ground.texts])))
+    return len(stems & there) / len(stems)

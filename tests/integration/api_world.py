@@ -1,0 +1,275 @@
+"""The web application over a real database, vault and token secret; only the live sessions are scripted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from argon2 import PasswordHasher
+from fastapi import FastAPI
+
+from bot.clinics import load_files
+from bot.clock import ManualClock
+from bot.control.api.app import create_app
+from bot.control.capture import Ack, Actor
+from bot.control.limits import RateLimiter
+from bot.control.lobby import PageLink
+from bot.control.services import Limits, Services
+from bot.control.tokens import SessionTokens
+from bot.errors import ProblemError
+from bot.events import CaptureAction, CaptureState, ConsentState, Role
+from bot.media.room import Member
+from bot.settings import Settings, default_config_dir
+from bot.store.bus import Bus
+from bot.store.clinic_store import ClinicStore
+from bot.store.db import Database
+from bot.store.keys import KeyStore
+from bot.store.receipts import ReceiptSigner
+from bot.store.records import SessionRecord
+from bot.store.sessions import SessionStore
+from bot.store.users import UserStore
+from bot.store.vault import FileVault
+
+DEV = {"Authorization": "Bearer dev"}
+BASE = "http://127.0.0.1:8080"
+WAIT_S = 20
+PASSWORD = "a long password"  # noqa: S105
+
+
+@dataclass
+class ScriptedSession:
+    """A live session that writes down what it is asked, and answers what the test says."""
+
+    session_id: str
+    refuse: ProblemError | None = None
+    fault: Exception | None = None
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    links: dict[str, PageLink] = field(default_factory=dict)
+    said: asyncio.Queue[Mapping[str, Any]] = field(default_factory=asyncio.Queue)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def _answer(self, state: CaptureState) -> Ack:
+        if self.fault is not None:
+            raise self.fault
+        if self.refuse is not None:
+            raise self.refuse
+        return Ack(state, 1234, 7)
+
+    async def capture(self, actor: Actor, action: CaptureAction, *, message_id: str | None, seq: int | None) -> Ack:
+        self.asked.append(("capture", actor, action, message_id, seq))
+        return self._answer(CaptureState.CAPTURING)
+
+    async def consent(
+        self,
+        actor: Actor,
+        participant_id: str,
+        decision: ConsentState,
+        *,
+        method: str,
+        text_version: str,
+        message_id: str | None,
+        seq: int | None,
+    ) -> Ack:
+        self.asked.append(("consent", actor, participant_id, decision, method))
+        return self._answer(CaptureState.CONSENT_PENDING)
+
+    async def admit(self, actor: Actor, participant_id: str) -> None:
+        self.asked.append(("admit", actor, participant_id))
+        self._answer(CaptureState.OFF)
+
+    async def enter(self, member: Member, link: PageLink) -> None:
+        self._answer(CaptureState.OFF)
+        self.links[member.participant_id] = link
+        await link.send({"type": "welcome", "you": {"participant_id": member.participant_id}})
+
+    async def exit(self, member: Member, link: PageLink) -> None:
+        self.left.set()
+
+    async def page_message(self, member: Member, link: PageLink, message: Mapping[str, Any]) -> None:
+        self._answer(CaptureState.OFF)
+        if message["type"] == "ping":
+            await link.send({"type": "pong"})
+        self.said.put_nowait(message)
+
+
+class ScriptedSessions:
+    """One scripted session for each id."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, ScriptedSession] = {}
+
+    async def of(self, session_id: str) -> ScriptedSession:
+        return self.sessions.setdefault(session_id, ScriptedSession(session_id))
+
+
+@dataclass
+class World:
+    """The application and everything below it."""
+
+    app: FastAPI
+    services: Services
+    clock: ManualClock
+    live: ScriptedSessions
+    client: httpx.AsyncClient
+
+    @property
+    def store(self) -> SessionStore:
+        return self.services.store
+
+    async def session(self, headers: Mapping[str, str] = DEV, **more: Any) -> dict[str, Any]:
+        """A session with a clinician and a client, as the API answered it."""
+        body = {
+            "clinic_id": "demo",
+            "participants": [
+                {"id": "dr-1", "role": "clinician", "display_name": "Dr. Ada Stone"},
+                {"id": "cl-1", "role": "client", "display_name": "Robin Fields"},
+            ],
+            **more,
+        }
+        answer = await self.client.post("/v1/sessions", json=body, headers=dict(headers))
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    async def key(self, clinic_id: str = "demo", *scopes: str) -> dict[str, str]:
+        """The header of a fresh platform key."""
+        _, key = await self.services.keys.create(clinic_id, scopes or ("sessions", "notes"))
+        return {"Authorization": f"Bearer {key}"}
+
+    async def other_clinic(self) -> str:
+        """Another clinic on the same service."""
+        demo = load_files(default_config_dir())["demo"]
+        await self.services.clinics.seed({"other": demo.model_copy(update={"id": "other", "name": "Other"})})
+        return "other"
+
+    async def sign_in(self, email: str = "ada@example.org", *, clinic_id: str = "demo", role: str = "clinician") -> str:
+        """Sign the client's cookie jar in; the CSRF token."""
+        if await self.services.users.by_email(email) is None:
+            await self.services.users.add(clinic_id, email, "Dr. Ada Stone", role, PASSWORD)
+        answer = await self.client.post("/v1/auth/login", json={"email": email, "password": PASSWORD})
+        assert answer.status_code == 200, answer.text
+        csrf: str = answer.json()["csrf"]
+        return csrf
+
+    async def drafted(self, record: SessionRecord | str, text: str = "The client slept badly.") -> str:
+        """Bring a session to a draft note; the note's id."""
+        session_id = record if isinstance(record, str) else record.id
+        await self.store.change(session_id, "capture.consent_pending", capture="consent_pending")
+        await self.store.change(
+            session_id, "capture.started", capture="capturing", audio="held", transcript="live"
+        )
+        await self.store.change(session_id, "capture.finished", capture="finished", ended_at=self.clock.now())
+        await self.store.change(session_id, "transcript.ready", transcript="ready")
+        await self.store.change(session_id, "note.queued", note="queued")
+        await self.store.change(session_id, "note.generating", note="generating")
+        sentence = {"id": "s1", "text": text, "status": "supported", "evidence": []}
+        section = {"key": "subjective", "title": "Subjective", "sentences": [sentence]}
+        content = {"template_id": "soap", "sections": [section], "held_back": []}
+        note = await self.store.save_note(session_id, json.dumps(content).encode())
+        await self.store.inbox_add(session_id, "draft_ready", dedupe=f"draft:{note.id}:1")
+        return note.id
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def token_of(made: Mapping[str, Any], role: Role) -> str:
+    return next(str(join["token"]) for join in made["join"] if join["role"] == role.value)
+
+
+@asynccontextmanager
+async def open_world(
+    folder: Path,
+    *,
+    bus_url: str = "",
+    limits: Limits | None = None,
+    change: Callable[[Settings], Settings] = lambda settings: settings,
+) -> AsyncIterator[World]:
+    """Everything, closed again at the end."""
+    clock = ManualClock()
+    settings = change(Settings(data_dir=folder, dev=True, host="127.0.0.1", port=8080))
+    db = Database(f"sqlite+aiosqlite:///{folder / 'quietnote.db'}")
+    await db.open()
+    vault = FileVault(folder / "vault", secrets.token_bytes(32))
+    bus = Bus(bus_url or f"unix://{folder}/nobody.sock", clock=clock)
+    await bus.open()
+    clinics = ClinicStore(db, clock)
+    await clinics.seed(load_files(default_config_dir()))
+    live = ScriptedSessions()
+    services = Services(
+        settings=settings,
+        clock=clock,
+        db=db,
+        store=SessionStore(db, vault, clock),
+        vault=vault,
+        users=UserStore(db, clock, hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)),
+        keys=KeyStore(db, clock),
+        clinics=clinics,
+        bus=bus,
+        live=live,
+        tokens=SessionTokens.load(folder / "vault", clock),
+        limiter=RateLimiter(bus, clock, secrets.token_bytes(32)),
+        signer=ReceiptSigner.load(folder / "vault"),
+        templates={"soap": object(), "dap": object()},
+        limits=limits or Limits(),
+    )
+    app = create_app(services)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
+        yield World(app, services, clock, live, client)
+    await bus.close()
+    await db.close()
+
+
+@asynccontextmanager
+async def served(world: World) -> AsyncIterator[str]:
+    """The application on a real socket of this machine; its address as ``127.0.0.1:port``."""
+    config = uvicorn.Config(
+        world.app, host="127.0.0.1", port=0, log_config=None, lifespan="off", ws="websockets-sansio", ws_max_size=2_000_000
+    )
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    task = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110  the server offers no event
+        await asyncio.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        world.services.stopping.set()
+        server.should_exit = True
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait_for(task, WAIT_S)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with open_world(tmp_path) as made:
+        yield made
+
+
+
+def problem_of(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:
+    """The one shape of every error."""
+    assert answer.status_code == status, (answer.status_code, answer.text)
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert body["slug"] == slug
+    assert body["type"] == f"urn:quietnote:problem:{slug}"
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+    assert "Traceback" not in answer.text
+    return body
+
+
