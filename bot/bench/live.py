@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 
 from bot.bench import offline
-from bot.bench.senders import ROLES
 from bot.bench.progress import Progress, to_stderr
+from bot.bench.senders import ROLES
 from bot.bench.service import DEV_KEY, Service, Usage
 from bot.bench.wer import (
     Caption,

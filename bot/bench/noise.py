@@ -46,7 +46,7 @@ async def _run(folder: Path, model: str, progress: Progress) -> dict[str, Any]:
     words: dict[str, int] = {}
     seconds = 0.0
     try:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        for path in await asyncio.to_thread(_files_under, folder):
             name = str(path.relative_to(folder))
             try:
                 windows, samples = await asyncio.to_thread(windows_of, path, vad)
@@ -67,6 +67,10 @@ async def _run(folder: Path, model: str, progress: Progress) -> dict[str, Any]:
         "by_file": words,
         "model": model,
     }
+
+
+def _files_under(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def windows_of(path: Path, vad: SileroVad) -> tuple[list[SpeechWindow], int]:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bot.asr.models import resolve
 from bot.bench.wer import TimedWord
 from bot.demo.wer import normalise
 from bot.media.decode import decode
@@ -26,6 +25,8 @@ RATE_HZ = 16_000
 def transcribe(model: str, path: Path, seconds: float) -> list[TimedWord]:
     """The first ``seconds`` of a file in words, as they are compared."""
     from faster_whisper import WhisperModel
+
+    from bot.asr.models import resolve
 
     pcm = np.concatenate([np.zeros(0, np.int16), *decode(path)])[: int(seconds * RATE_HZ)]
     whisper = WhisperModel(str(resolve(model, allow_hub=False).path), device="cpu", compute_type="int8", cpu_threads=2)

@@ -125,7 +125,7 @@ class LiveSession:
 
     def bot_seat(self) -> dict[str, str] | None:
         """The bot as the roster shows it, or None while there is none."""
-        if self.record.bot not in BOT_PRESENT:
+        if self.record.bot not in BOT_PRESENT or self.media is None or self.media.room is None:
             return None
         return {"participant_id": BOT_ID, "display_name": BOT_NAME, "state": self._scribe_state()}
 

@@ -123,6 +123,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def framework(_request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 400:  # a body that is not even text
+            return answer(ConfigInvalid("body: cannot be read."))
         kind = _BY_STATUS.get(error.status_code, ConfigInvalid if error.status_code < 500 else Overloaded)
         detail = "This address does not know that method." if error.status_code == 405 else ""
         return answer(kind(detail), status=error.status_code, headers=error.headers)

@@ -43,9 +43,9 @@ class LiveSessions:
         return self._sessions.get(session_id)
 
     async def on_event(self, event: SessionEvent) -> None:
-        """The workflow moved something: let an open session tell its pages."""
+        """The workflow moved something: let an open session tell its pages. It knows of its own moves already."""
         live = self._sessions.get(event.session_id)
-        if live is not None:
+        if live is not None and event.seq > live.record.seq:
             await live.refresh()
 
     async def progress(self, session_id: str, step: str, done: int, total: int) -> None:

@@ -20,6 +20,8 @@ MAX_FILL = 1000 * SAMPLES_PER_MS
 """The longest jump of RTP time that is filled with silence (DTX sends every 400 ms). A longer one is absence."""
 TAKEOVER = 500 * SAMPLES_PER_MS
 """A source that was replaced is heard again once the newer one has been quiet for this long."""
+IDLE = 250 * SAMPLES_PER_MS
+"""Without a packet for this long, the last samples are taken out of the resampler."""
 EARLY = 20 * SAMPLES_PER_MS
 """How far ahead of the clock the last packets of a source that ended may lie."""
 MAX_OLDER = 8
@@ -60,6 +62,7 @@ class LaneStream:
         self._older: list[tuple[int, int]] = []
         self._last_arrival = 0
         self._wake_at: int | None = None
+        self._idle_at: int | None = None
         self._settle_until: int | None = None
         self._believed_ts: int | None = None
         """Packets up to this RTP time were looked at as a burst and fit."""
@@ -205,6 +208,17 @@ class LaneStream:
         self._time.advance(timed)
         self._duration = timed.duration
         self._emit(self._skewed(pcm))
+        if self._idle_at is None:
+            self._later(IDLE / SAMPLE_RATE_HZ, self._idle)
+        self._idle_at = self._now() + IDLE
+
+    def _idle(self) -> None:
+        wait = (self._idle_at or 0) - self._now()
+        if wait > 0:
+            self._later(wait / SAMPLE_RATE_HZ + 0.001, self._idle)
+            return
+        self._idle_at = None
+        self._drain()
 
     def _pass_over(self, samples: int, missing: int) -> None:
         """Account for time between two packets: lost as far as packets are missing, silence otherwise."""

@@ -16,7 +16,7 @@ log = structlog.get_logger()
 QUEUE_LIMIT = 8192
 """About a minute of packets of ten calls: a thread that is so far behind will not catch up."""
 
-Job = tuple[Callable[..., None], tuple[object, ...]]
+Job = tuple[Callable[..., object], tuple[object, ...]]
 
 
 class MediaThread:
@@ -44,7 +44,7 @@ class MediaThread:
         self._thread = threading.Thread(target=self._run, name="media", daemon=True)
         self._thread.start()
 
-    def post(self, fn: Callable[..., None], *args: object) -> bool:
+    def post(self, fn: Callable[..., object], *args: object) -> bool:
         """Have ``fn(*args)`` called on the media thread, after all that was posted before. False: full or closed."""
         if self._closed:
             return False
@@ -100,11 +100,10 @@ class MediaThread:
         while self._timers and self._timers[0][0] <= time.monotonic():
             self._call(heapq.heappop(self._timers)[2], ())
 
-    def _call(self, fn: Callable[..., None], args: tuple[object, ...]) -> None:
+    def _call(self, fn: Callable[..., object], args: tuple[object, ...]) -> None:
         try:
             fn(*args)
         except Exception as error:  # noqa: BLE001 -- one lane's fault must not end every call of the process
             self.faults += 1
-            log.error(  # noqa: TRY400 -- no traceback: it may hold what was said
-                "media_call_failed", fn=getattr(fn, "__qualname__", ""), error=type(error).__name__
-            )
+            # no traceback: it may hold what was said
+            log.error("media_call_failed", fn=getattr(fn, "__qualname__", ""), error=type(error).__name__)

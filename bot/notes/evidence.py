@@ -7,7 +7,7 @@ The checks are plain comparisons, the same for every writer: they find sentences
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.events import (
@@ -87,8 +87,8 @@ class _Ground:
     segments: tuple[Segment, ...]
     texts: tuple[str, ...]
     """Inputs and facts."""
-    replies: tuple[Segment, ...]
-    """What was said right after each segment that asks something: an answer that turns a question into a yes or no."""
+    replies: Mapping[str, Segment]
+    """What was said right after each segment that asks something, by its id: the answer makes it a yes or a no."""
 
     @property
     def all_texts(self) -> tuple[str, ...]:
@@ -170,12 +170,12 @@ class _Checker:
             else:
                 texts.append(self._facts[item.source_id])
         segments.sort(key=lambda s: (s.start_ms, s.segment_id))
-        replies = [
-            reply
+        replies = {
+            segment.segment_id: reply
             for segment in segments
             if _asks(segment) and (reply := self._next.get(segment.segment_id)) is not None
-        ]
-        return _Ground(tuple(segments), tuple(texts), tuple(replies))
+        }
+        return _Ground(tuple(segments), tuple(texts), replies)
 
 
 # -- the checks, each "" or the reason ---------------------------------------------------------------------------------
@@ -291,10 +291,9 @@ def _polarity(sentence: NoteSentence, ground: _Ground) -> str:
 
 def _evidence_clauses(ground: _Ground) -> list[tuple[set[str], bool | None]]:
     """Clauses with their words of content, and whether each denies; None where a question is left open."""
-    answers = dict(zip((s.segment_id for s in ground.segments if _asks(s)), ground.replies, strict=False))
     clauses: list[tuple[set[str], bool | None]] = []
     for segment in ground.segments:
-        answer = answers.get(segment.segment_id)
+        answer = ground.replies.get(segment.segment_id)
         for text in sentences_of(segment.text):
             if text.rstrip().endswith("?"):
                 clauses.append((_content(text), _yes_no(answer.text) if answer is not None else None))

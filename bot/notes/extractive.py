@@ -130,9 +130,8 @@ class _Composer:
 
     def _sentence(self, turn: Turn, units: list[Unit]) -> NoteSentence | None:
         said = joined(units)
-        if not plain(said) or plain(said) in self._written:
+        if not plain(said):
             return None
-        self._written.add(plain(said))
         speaker = self._speakers.name(turn)
         used = list(units)
         if turn.question and _needs_question(turn, units[0]):
@@ -140,6 +139,9 @@ class _Composer:
             used = [turn.question[-1], *units]
         else:
             text = f"{speaker} said: {quoted(said)}"
+        if plain(text) in self._written:
+            return None
+        self._written.add(plain(text))
         reply = next((r for u in units if (r := self._reply(u))), None)
         if reply is not None:
             text += f" {self._speakers.name(reply)} answered: {quoted(smooth(' '.join(u.text for u in reply.units)))}"

@@ -166,7 +166,7 @@ def _choose(template: Template, turns: Sequence[Turn], candidates: list[_Candida
     nearest = np.zeros(len(matrix), dtype=np.float32)
     places: set[tuple[int, int]] = set()
     for rest in (False, True):  # first each section's share of the words, then what is left to whom it serves most
-        left = list(candidates)
+        left = [c for c in candidates if (c.unit.turn, c.unit.place) not in places]
         while left:
             value, _, i = max((_worth(c, used, places, float(nearest[c.unit.index])), -c.unit.index, i) for i, c in enumerate(left))
             if value < LEAST_VALUE:

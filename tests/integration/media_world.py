@@ -76,7 +76,7 @@ class Sender:
 
     def lose(self, should: Callable[[int], bool]) -> None:
         """Drop outgoing RTP packets on the way, by a running number."""
-        transport = self.pc.getSenders()[0].transport
+        transport: Any = self.pc.getSenders()[0].transport
         send, count = transport._send_rtp, [0]
 
         async def lossy(data: bytes) -> None:
@@ -183,7 +183,7 @@ class World:
 async def until(true: Callable[[], bool], timeout_s: float = 15) -> None:
     """Wait for something to become true."""
     async with asyncio.timeout(timeout_s):
-        while not true():
+        while not true():  # noqa: ASYNC110 -- what is waited for changes on another thread
             await asyncio.sleep(0.02)
 
 

@@ -50,7 +50,6 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
         telemetry=NO_TELEMETRY,
-        max_body_size=services.limits.body_bytes,
     )
     app.state.services = services
     app.state.pages = set()

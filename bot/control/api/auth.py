@@ -47,7 +47,7 @@ async def dev_login(services: Served) -> Response:
     """There is no such address unless the service runs in development mode on a loopback address."""
     if not dev_mode(services.settings):
         raise NotFound
-    return _signed_in(services, await services.users.sign_in((await _demo_user(services)).id))
+    return _signed_in(services, await services.users.sign_in((await demo_user(services)).id))
 
 
 @router.post("/logout", status_code=204, summary="Sign out")
@@ -69,7 +69,7 @@ async def me(caller: Called, services: Served) -> dict[str, Any]:
     return {"csrf": caller.csrf, "user": user_view(caller.user), "dev": dev_mode(services.settings)}
 
 
-async def _demo_user(services: Services) -> UserRecord:
+async def demo_user(services: Services) -> UserRecord:
     user = await services.users.by_email(DEMO_EMAIL)
     if user is None:
         try:

@@ -1,8 +1,8 @@
 """The outermost layer: every request and answer passes it.
 
 It refuses other names than the machine's own in development mode (a name that somebody else's DNS points at loopback
-would reach the development key), refuses changes that another site's page makes a browser send, sets the security headers, counts, and turns whatever escapes into one problem with a
-reference, without a stack.
+would reach the development key) and changes that another site's page makes a browser send; it bounds bodies, sets the
+security headers, counts, and turns whatever escapes into one problem with a reference, without a stack.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.control.api.pages import NO_STORE, SECURITY_HEADERS
@@ -80,7 +81,7 @@ class Edge:
 
         dressed = _with_headers(watch)
         try:
-            await self._app(scope, receive, dressed)
+            await self._app(scope, _bounded(receive, self._services.limits.body_bytes), dressed)
         except Exception as error:  # noqa: BLE001 - the last line of defence
             reference = _record(error, scope)
             if status == 0:
@@ -98,6 +99,21 @@ def forged(settings: Settings, method: str, headers: Headers) -> bool:
     if method in {"GET", "HEAD", "OPTIONS"} or origin is None or "authorization" in headers:
         return False
     return not same_origin(settings, origin, headers.get("host", ""))
+
+
+def _bounded(receive: Receive, limit: int) -> Receive:
+    """Take at most ``limit`` bytes of a body; the framework's own exception passes through its own parsing."""
+    taken = 0
+
+    async def bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > limit:
+            raise HTTPException(413)
+        return message
+
+    return bounded
 
 
 def _with_headers(send: Send) -> Send:

@@ -85,7 +85,8 @@ class ScriptedVad:
 
     def probabilities(self, pcm: Pcm, state: Any, /) -> npt.NDArray[np.float32]:
         loud = np.abs(pcm.reshape(-1, 512).astype(np.float32)).max(axis=1)
-        return np.clip(loud / 1000 * 0.9, 0.02, 0.98).astype(np.float32)
+        rated: npt.NDArray[np.float32] = np.clip(loud / 1000 * 0.9, 0.02, 0.98).astype(np.float32)
+        return rated
 
 
 class VirtualTime:

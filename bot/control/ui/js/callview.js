@@ -1,0 +1,239 @@
+/**
+ * The screen of a call, the same for everybody in it: stage, bar, side panel, and what is the matter with camera,
+ * microphone and connection. The pages add what only their person has.
+ */
+
+import "../components/site-header.js";
+import "../components/caption-list.js";
+import "../components/device-panel.js";
+import "../components/notice-list.js";
+import "../components/people-list.js";
+import "../components/video-stage.js";
+import { sayNow } from "./announce.js";
+import { cameraHelp, microphoneHelp } from "./devicehelp.js";
+import { attr, el, fill, need, text, uid } from "./dom.js";
+import { timeOfDay } from "./format.js";
+import { icon } from "./icons.js";
+import { setTab } from "./status.js";
+import { NOT_RECORDING, pauseWhy, warningWords } from "./words.js";
+
+const WIDE = matchMedia("(min-width: 900px)");
+
+export class CallView {
+  #room;
+  #page;
+  #said = null;
+
+  /** `page` names the page in the tab; `onLeave` is what the red door does. */
+  constructor(room, { page, onLeave }) {
+    this.#room = room;
+    this.#page = page;
+    this.header = need("qn-header");
+    this.notices = el("qn-notices");
+    this.stage = el("qn-stage");
+    this.captions = el("qn-captions");
+    this.people = el("qn-people");
+    this.ledger = el("p", { class: "ledger", hidden: true });
+    this.centre = el("div", { class: "bar-centre" });
+    this.panelFoot = el("div", { class: "panel-foot" }, this.ledger);
+    this.#build(onLeave);
+    this.#follow();
+  }
+
+  /** Show or fold the side panel. */
+  setPanel(open) {
+    this.root.toggleAttribute("data-panel", open);
+    this.panel.hidden = !open;
+    attr(this.panelButton, "aria-expanded", String(open));
+  }
+
+  /** Microphone on or off: the key and the button. */
+  toggleMicrophone() {
+    if (this.#room.devices.audio) this.#room.setMuted(!this.#room.devices.muted);
+    else this.#room.devices.openMicrophone();
+  }
+
+  // -- building ------------------------------------------------------------------------------------------------------
+
+  #build(onLeave) {
+    this.micButton = barButton("mic", "Mute", () => this.toggleMicrophone());
+    this.cameraButton = barButton("camera", "Camera off", () => this.#toggleCamera());
+    this.devicesButton = barButton("sliders", "Devices", () => this.#openDevices());
+    const panelId = uid("panel");
+    this.panelButton = barButton("captions", "Captions", () => this.setPanel(this.panel.hidden));
+    attr(this.panelButton, "aria-controls", panelId);
+    this.leaveButton = barButton("leave", "Leave", onLeave);
+    this.panel = el(
+      "aside",
+      { class: "panel", id: panelId, "aria-label": "Captions and people" },
+      el("div", { class: "panel-head" }, el("h2", { text: "In the call" }), el("button", { type: "button", class: "btn-icon", "aria-label": "Close the panel", on: { click: () => this.#closePanel() } }, icon("close"))),
+      this.people,
+      el("h2", { class: "panel-title", text: "Captions" }),
+      this.captions,
+      this.panelFoot,
+    );
+    this.bar = el(
+      "div",
+      { class: "bar", role: "group", "aria-label": "Call controls" },
+      el("div", { class: "bar-side" }, this.micButton, this.cameraButton, this.devicesButton),
+      this.centre,
+      el("div", { class: "bar-side bar-end" }, this.panelButton, this.leaveButton),
+    );
+    this.root = el("div", { class: "call-grid" }, el("section", { class: "stage", "aria-label": "Video" }, this.stage, this.notices), this.bar, this.panel);
+    fill(need("main"), el("h1", { class: "unseen", text: this.#page }), this.root);
+    this.captions.attach(this.#room);
+    this.people.attach(this.#room);
+    this.stage.attach(this.#room);
+    this.stage.addEventListener("blocked", () => this.#soundBlocked());
+    this.setPanel(WIDE.matches);
+    this.#devicesDialog = this.#buildDevices();
+  }
+
+  #devicesDialog = null;
+
+  #buildDevices() {
+    const titleId = uid("devices");
+    const panel = el("qn-devices");
+    panel.attach(this.#room.devices);
+    panel.addEventListener("speaker", ({ detail }) => this.stage.setSpeaker(detail));
+    if (this.#room.devices.chosen.audiooutput) this.stage.setSpeaker(this.#room.devices.chosen.audiooutput);
+    const dialog = el(
+      "dialog",
+      { class: "dialog", "aria-labelledby": titleId },
+      el("h2", { id: titleId, text: "Devices" }),
+      el("div", { class: "dialog-body" }, panel),
+      el("div", { class: "dialog-actions" }, el("button", { type: "button", class: "btn btn-accent", on: { click: () => dialog.close() } }, "Done")),
+    );
+    document.body.append(dialog);
+    return dialog;
+  }
+
+  #openDevices() {
+    this.#room.devices.refresh();
+    this.#devicesDialog.showModal();
+  }
+
+  #closePanel() {
+    this.setPanel(false);
+    this.panelButton.focus();
+  }
+
+  #toggleCamera() {
+    const { devices } = this.#room;
+    if (devices.video) devices.closeCamera();
+    else devices.openCamera();
+  }
+
+  // -- following -----------------------------------------------------------------------------------------------------
+
+  #follow() {
+    const room = this.#room;
+    room.addEventListener("state", () => this.#state());
+    room.addEventListener("devices", () => this.#devices());
+    room.addEventListener("connection", () => this.#connection());
+    room.addEventListener("warning", ({ detail }) => this.#warning(detail));
+    WIDE.addEventListener("change", () => this.setPanel(WIDE.matches));
+    addEventListener("pageshow", (event) => event.persisted && location.reload());
+    this.#devices();
+    setTab(NOT_RECORDING, this.#page);
+  }
+
+  #state() {
+    const room = this.#room;
+    const { state } = room;
+    const detail = this.detailOf(state);
+    this.header.pill.show(state.words, detail);
+    setTab(state.words, this.#page);
+    const key = `${state.words}|${state.pause_reasons}`;
+    if (this.#said === null && state.words === NOT_RECORDING) this.#said = key;
+    if (this.#said !== key) {
+      if (state.words === "Paused") this.captions.mark(`Paused ${detail}`.trim(), state.since_ms);
+      else if (state.words === "Recording") this.captions.mark(`Recording ${detail}`.trim(), state.since_ms);
+      sayNow(detail ? `${state.words}, ${detail}` : state.words);
+    }
+    this.#said = key;
+  }
+
+  /** Since when, and why. */
+  detailOf(state) {
+    const at = this.#room.wallTime(state.since_ms);
+    if (state.words === "Recording") return at ? `since ${timeOfDay(at)}` : "";
+    if (state.words !== "Paused") return "";
+    const why = pauseWhy(state.pause_reasons, this.#room.me?.role);
+    return [at ? `since ${timeOfDay(at)}` : "", why].filter(Boolean).join(", ");
+  }
+
+  #devices() {
+    const { devices } = this.#room;
+    const muted = devices.muted;
+    showButton(this.micButton, muted || !devices.audio ? "mic-off" : "mic", devices.audio ? (muted ? "Unmute" : "Mute") : "Microphone");
+    this.micButton.dataset.off = String(muted || !devices.audio);
+    showButton(this.cameraButton, devices.video ? "camera" : "camera-off", devices.video ? "Camera off" : "Camera on");
+    this.cameraButton.dataset.off = String(!devices.video);
+    this.#help("microphone", microphoneHelp(devices.mic), devices.mic === "silent" ? "warn" : "bad", () => devices.openMicrophone());
+    this.#help("camera", cameraHelp(devices.camera), "info", () => devices.openCamera(), true);
+  }
+
+  #help(key, help, tone, retry, closable = false) {
+    if (!help) {
+      this.notices.drop(key);
+      return;
+    }
+    const again = { label: "Try again", act: retry, accent: tone !== "info" };
+    const choose = { label: "Devices", act: () => this.#openDevices() };
+    this.notices.put(key, { tone, title: help.title, words: help.why, steps: help.steps, hint: help.hint, closable, shape: key === "camera" ? "camera-off" : "mic-off", actions: key === "microphone" ? [again, choose] : [again] });
+  }
+
+  #connection() {
+    const { connection } = this.#room;
+    if (connection === "lost") {
+      this.notices.put("connection", { tone: "warn", shape: "torn", title: "The connection is interrupted", words: "Trying again by itself. Recording is not changed by this." });
+    } else this.notices.drop("connection");
+  }
+
+  #warning({ slug, participant_id: id }) {
+    const who = id ? `${this.#room.nameOf(id)}: ` : "";
+    this.notices.put(`warning-${slug}-${id ?? ""}`, { tone: "warn", shape: "torn", title: `${who}${warningWords(slug)}`, closable: true });
+  }
+
+  #soundBlocked() {
+    const start = () => {
+      this.stage.playAll();
+      this.notices.drop("sound");
+    };
+    this.notices.put("sound", { tone: "warn", shape: "speaker", title: "The browser holds the sound back", actions: [{ label: "Turn the sound on", act: start, accent: true }] });
+  }
+
+  /** Say in one sentence what was captured. */
+  showLedger(words) {
+    this.ledger.hidden = !words;
+    text(this.ledger, words);
+  }
+}
+
+/** A button of the bar: a picture and its word. */
+export function barButton(shape, label, act) {
+  const button = el("button", { type: "button", class: "bar-button", on: { click: act } });
+  showButton(button, shape, label);
+  return button;
+}
+
+/** Change a bar button's picture and word. */
+export function showButton(button, shape, label) {
+  if (button.dataset.shown === `${shape}|${label}`) return;
+  button.dataset.shown = `${shape}|${label}`;
+  button.title = label;
+  fill(button, icon(shape, 22), el("span", { class: "bar-label", text: label }));
+}
+
+/** The room's account as one sentence: "31:20 captured, 2:05 paused, nothing lost". */
+export function ledgerSentence(lanes, clock) {
+  const accounts = Object.values(lanes);
+  if (!accounts.length) return "";
+  const most = (part) => Math.max(...accounts.map((lane) => lane[part] ?? 0));
+  const parts = [`${clock(most("captured_ms"))} captured`];
+  if (most("paused_ms") >= 1000) parts.push(`${clock(most("paused_ms"))} paused`);
+  if (most("withheld_ms") >= 1000) parts.push(`${clock(most("withheld_ms"))} not recorded without consent`);
+  parts.push(most("lost_ms") >= 1000 ? `${clock(most("lost_ms"))} lost on the way` : "nothing lost");
+  return parts.join(", ");
+}

@@ -1,0 +1,277 @@
+/** `/call/<session_id>`: the clinician's side of a call. */
+
+import { ask, showKeys } from "../../components/dialogs.js";
+import "../../components/transcription-control.js";
+import { prepareAnnouncements } from "../announce.js";
+import { needUser, post, Problem } from "../api.js";
+import { CallRoom } from "../callroom.js";
+import { CallView, ledgerSentence } from "../callview.js";
+import { copyText } from "../clipboard.js";
+import { el, fill, need } from "../dom.js";
+import { clock } from "../format.js";
+import { icon } from "../icons.js";
+import { invitation, token, transcribe } from "../memory.js";
+import { bindKeys } from "../shortcuts.js";
+import { problemWords, STEP_ORDER, stepWord } from "../words.js";
+
+const sessionId = decodeURIComponent(location.pathname.split("/")[2] ?? "");
+
+class CallPage {
+  #renewed = false;
+
+  async start() {
+    prepareAnnouncements();
+    let pass = token.of(sessionId);
+    try {
+      if (!pass) pass = await this.#rejoin();
+    } catch (problem) {
+      this.#cannot(problem);
+      return;
+    }
+    this.room = new CallRoom(sessionId, pass);
+    this.view = new CallView(this.room, { page: "Call", onLeave: () => this.#leave() });
+    this.#buildBar();
+    this.#follow();
+    this.room.join();
+    await this.room.devices.open();
+  }
+
+  async #rejoin() {
+    await needUser();
+    const answer = await post(`/v1/sessions/${encodeURIComponent(sessionId)}/rejoin`);
+    token.keep(sessionId, answer.token);
+    return answer.token;
+  }
+
+  // -- the bar -------------------------------------------------------------------------------------------------------
+
+  #buildBar() {
+    this.control = el("qn-transcription");
+    this.finishButton = el("button", { type: "button", class: "btn", on: { click: () => this.#capture("finish") } }, icon("note", 18), "Finish and Generate Note");
+    this.discardButton = el("button", { type: "button", class: "btn btn-quiet", on: { click: () => this.#discard() } }, "Discard");
+    this.after = el("div", { class: "after", role: "status", hidden: true });
+    fill(this.view.centre, this.control, this.finishButton, this.discardButton, this.after);
+    this.control.addEventListener("action", ({ detail }) => this.#record(detail));
+    bindKeys(
+      {
+        r: { label: "Start, pause or resume recording", act: () => this.control.press() },
+        m: { label: "Mute or unmute", act: () => this.view.toggleMicrophone() },
+        c: { label: "Show or fold captions and people", act: () => this.view.setPanel(this.view.panel.hidden) },
+      },
+      showKeys,
+    );
+  }
+
+  #follow() {
+    const { room, view } = this;
+    view.people.addEventListener("admit", ({ detail }) => this.#admit(detail));
+    for (const kind of ["state", "roster", "connection", "welcome"]) room.addEventListener(kind, () => this.#show());
+    room.addEventListener("ledger", () => view.showLedger(ledgerSentence(room.lanes, clock)));
+    room.addEventListener("progress", ({ detail }) => this.#progress(detail));
+    room.addEventListener("problem", ({ detail }) => this.#trouble(detail));
+    room.addEventListener("gone", ({ detail }) => this.#gone(detail));
+    this.#show();
+  }
+
+  #show() {
+    this.#waiting();
+    this.#consents();
+    this.#recording();
+    this.#startWhenReady();
+  }
+
+  #recording() {
+    const { state, connection } = this.room;
+    const capture = state?.capture ?? "off";
+    const running = ["consent_pending", "capturing", "paused"].includes(capture);
+    this.control.update({ capture, reasons: state?.pause_reasons ?? [], blocked: connection === "open" ? "" : "Connecting…" });
+    this.finishButton.hidden = !running;
+    this.discardButton.hidden = !running;
+    const over = capture === "finished" || capture === "discarded";
+    this.after.hidden = !over;
+    if (capture === "finished") this.#finished(state);
+    if (capture === "discarded") fill(this.after, icon("check", 18), el("span", { text: "Discarded. Nothing of this recording is kept." }));
+    const words = { off: "Captions appear here while recording is on.", consent_pending: "Waiting for consent. Nothing is recorded yet.", finished: "Recording has ended.", discarded: "Everything was discarded." }[capture];
+    this.view.captions.explain(words ?? "Listening. Words appear here as they are said.");
+  }
+
+  #finished(state) {
+    const open = el("a", { class: "btn btn-accent", href: `/notes/${encodeURIComponent(sessionId)}`, target: "_blank", rel: "noopener" }, "Open the note");
+    if (state.words === "Draft ready") fill(this.after, icon("check", 18), el("span", { text: "The draft is ready." }), open);
+    else if (state.words === "Could not generate") fill(this.after, icon("alert", 18), el("span", { text: "The note could not be made." }), open);
+    else fill(this.after, icon("steps", 18), el("span", { text: `Generating… ${this.step ?? ""}`.trim() }), open);
+  }
+
+  #progress({ step, done, total }) {
+    if (!STEP_ORDER.includes(step)) return;
+    this.step = total > 1 ? `${stepWord(step)}, ${done} of ${total}` : stepWord(step);
+    if (this.room.state?.capture === "finished") this.#finished(this.room.state);
+  }
+
+  // -- acting --------------------------------------------------------------------------------------------------------
+
+  async #record(action) {
+    if (action === "start" && !this.room.clientHere) {
+      transcribe.keep(sessionId, true);
+      this.#startWhenReady();
+      return;
+    }
+    this.control.busy = true;
+    await this.#capture(action);
+    this.control.busy = false;
+  }
+
+  async #capture(action) {
+    this.view.notices.drop("capture");
+    try {
+      await this.room.capture(action);
+    } catch (problem) {
+      this.#trouble(problem);
+    }
+  }
+
+  #trouble(problem) {
+    this.view.notices.put("capture", { tone: "bad", title: "That did not work", words: problemWords(problem), closable: true });
+  }
+
+  async #discard() {
+    const sure = await ask({
+      title: "Discard this recording?",
+      points: ["The sound and every word written down in this call are destroyed at once.", "No note is made from it.", "This cannot be undone. The call itself goes on."],
+      yes: "Discard",
+      no: "Keep recording",
+      danger: true,
+    });
+    if (sure) await this.#capture("discard");
+  }
+
+  #startWhenReady() {
+    const { room, view } = this;
+    if (!transcribe.of(sessionId) || room.connection !== "open" || !room.state) return;
+    const never = () => {
+      transcribe.keep(sessionId, false);
+      view.notices.drop("planned");
+    };
+    if (room.state.capture !== "off") {
+      never();
+    } else if (room.clientHere) {
+      never();
+      this.#record("start");
+    } else {
+      view.notices.put("planned", { tone: "info", shape: "half", title: "Recording starts when your client is here", words: "They are asked first. Nothing is recorded before they agree.", actions: [{ label: "Do not record", act: never }] });
+    }
+  }
+
+  // -- people --------------------------------------------------------------------------------------------------------
+
+  #admit(id) {
+    this.room.admit(id);
+    this.view.notices.drop(`waiting-${id}`);
+  }
+
+  #waiting() {
+    const { room, view } = this;
+    for (const member of room.others) {
+      const key = `waiting-${member.participant_id}`;
+      if (member.present && !member.admitted) {
+        view.notices.put(key, { tone: "waiting", title: `${member.display_name} is in the waiting room`, actions: [{ label: "Admit", name: `Admit ${member.display_name}`, act: () => this.#admit(member.participant_id), accent: true }] });
+      } else view.notices.drop(key);
+    }
+    const alone = !room.others.some((member) => member.present);
+    view.stage.setMiddle(alone && room.connection !== "connecting" ? this.#inviteCard() : null);
+  }
+
+  #card = null;
+
+  #inviteCard() {
+    const who = this.room.others.map((member) => member.display_name).join(", ") || "your client";
+    const link = invitation.of(sessionId);
+    const key = `${who}|${link}`;
+    if (this.#card?.key === key) return this.#card.node;
+    const said = el("span", { class: "second small", role: "status" });
+    const node = el(
+      "div",
+      { class: "card invite" },
+      el("h2", { text: `Waiting for ${who}` }),
+      link
+        ? [
+            el("p", { class: "second", text: "Send them this link. It is personal: whoever opens it joins as them." }),
+            el("div", { class: "copy" }, el("input", { readonly: true, value: link, "aria-label": `Link for ${who}`, on: { focus: (event) => event.target.select() } }), el("button", { type: "button", class: "btn btn-accent", on: { click: async () => (said.textContent = (await copyText(link)) ? "Copied." : "Copying was refused: select the link and copy it by hand.") } }, icon("copy", 18), "Copy link")),
+            said,
+          ]
+        : el("p", { class: "second", text: "They join with the link you sent them. You will see here when they are in the waiting room." }),
+    );
+    this.#card = { key, node };
+    return node;
+  }
+
+  #consents() {
+    const { room, view } = this;
+    for (const member of room.others) {
+      const key = `consent-${member.participant_id}`;
+      const name = member.display_name;
+      const capture = room.state?.capture;
+      if (member.consent === "revoked" && (capture === "paused" || capture === "consent_pending")) {
+        view.notices.put(key, {
+          tone: "warn",
+          title: `${name} withdrew consent`,
+          words: "Recording stopped at that moment. What was written down before is still here until you decide.",
+          actions: [
+            { label: "Discard it", act: () => this.#discard(), accent: true },
+            { label: "Finish with what there is", act: () => this.#capture("finish") },
+          ],
+        });
+      } else if (member.consent === "declined" && member.present && this.#asked) {
+        view.notices.put(key, { tone: "info", shape: "ring", title: `${name} declined`, words: "Nothing is recorded. The session goes on as usual.", closable: true });
+      } else view.notices.drop(key);
+    }
+    if (room.state && room.state.bot !== "absent") this.#asked = true;
+  }
+
+  #asked = false;
+
+  // -- leaving -------------------------------------------------------------------------------------------------------
+
+  async #leave() {
+    const capture = this.room.state?.capture;
+    if (capture === "capturing" || capture === "paused") {
+      const sure = await ask({
+        title: "Leave the call?",
+        points: ["Recording goes on being open: it pauses when you are away for some seconds, and you can return from the start page.", "To make the note now, press Finish and Generate Note first."],
+        yes: "Leave",
+        no: "Stay",
+      });
+      if (!sure) return;
+    }
+    this.room.leave();
+    location.assign("/");
+  }
+
+  async #gone({ status, problem }) {
+    if (status === "refused" && !this.#renewed) {
+      this.#renewed = true;
+      token.keep(sessionId, null);
+      try {
+        this.room.renew(await this.#rejoin());
+      } catch (error) {
+        this.room.leave();
+        this.#cannot(error);
+      }
+      return;
+    }
+    if (status === "replaced") {
+      this.room.devices.setMuted(true);
+      this.view.notices.put("gone", { tone: "warn", title: "This call is open in another tab", words: "Only one of them can be in the call.", actions: [{ label: "Use it here", accent: true, act: () => location.reload() }] });
+      return;
+    }
+    this.room.leave();
+    this.#cannot(problem);
+  }
+
+  #cannot(problem) {
+    const words = problem instanceof Problem ? problemWords(problem) : "Something went wrong on this page. Load it again.";
+    fill(need("main"), el("div", { class: "card centred" }, el("h1", { text: "This call cannot be opened" }), el("p", { text: words }), el("p", {}, el("a", { class: "btn btn-accent", href: "/" }, "Back to the start page"))));
+  }
+}
+
+new CallPage().start();

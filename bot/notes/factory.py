@@ -1,0 +1,40 @@
+"""Which writer a clinic's settings ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from bot.clinics import NoteChoice
+from bot.errors import ConfigInvalid
+from bot.notes.contract import NoteWriter
+from bot.notes.extractive import ExtractiveWriter
+from bot.notes.templates import Template
+from bot.notes.writer import Endpoint, OpenAiWriter
+
+
+def choose(choice: NoteChoice, templates: Mapping[str, Template], environ: Mapping[str, str]) -> NoteWriter:
+    """The writer of ``choice``. Clinical text leaves the machine only when it names an endpoint.
+
+    Raises ConfigInvalid naming the setting that is missing or wrong.
+    """
+    if choice.template not in templates:
+        raise _wrong("note.template", f"there is no template {choice.template!r}")
+    if choice.writer == "offline":
+        return ExtractiveWriter(templates)
+    address = urlsplit(choice.base_url)
+    if address.scheme not in {"http", "https"} or not address.hostname:
+        raise _wrong("note.base_url", "must be the http or https address of an endpoint")
+    if address.username or address.password:
+        raise _wrong("note.base_url", "may not hold a name or password; use note.api_key_env")
+    if not choice.model:
+        raise _wrong("note.model", "must name the model")
+    key = environ.get(choice.api_key_env, "") if choice.api_key_env else ""
+    if choice.api_key_env and not key:
+        raise _wrong("note.api_key_env", f"the environment variable {choice.api_key_env!r} is not set")
+    endpoint = Endpoint(choice.base_url, choice.model, key, choice.timeout_s, choice.context_tokens)
+    return OpenAiWriter(endpoint, templates)
+
+
+def _wrong(path: str, what: str) -> ConfigInvalid:
+    return ConfigInvalid(f"{path}: {what}", paths=[f"{path}: {what}"])

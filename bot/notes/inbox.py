@@ -1,0 +1,41 @@
+"""The words of the Notes inbox: what an item says, from its kind and its reason. No item repeats what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from bot.notes.failures import REASONS
+
+
+class InboxKind(StrEnum):
+    """What an item tells."""
+
+    DRAFT_READY = "draft_ready"
+    FAILED = "failed"
+    TRANSCRIPT_EXPIRING = "transcript_expiring"
+
+
+PLAIN: Mapping[InboxKind, str] = {
+    InboxKind.DRAFT_READY: "The draft note is ready for review.",
+    InboxKind.FAILED: "The note could not be generated. The transcript is kept; try again.",
+    InboxKind.TRANSCRIPT_EXPIRING: "The transcript will be permanently deleted within a day. Sign the note or copy what you need.",
+}
+FAILURES: Mapping[str, str] = {
+    "note-generation-failed": PLAIN[InboxKind.FAILED],
+    "capture-no-audio": "No audio was captured, so there is no transcript and no note. You can type a summary.",
+    "audio-too-short": "No words were heard in the recording, so there is no note. You can type a summary.",
+    "transcription-failed": "The recording could not be transcribed, and the audio was destroyed. You can type a summary.",
+} | {cause: reason if cause == "nothing-to-write-from" else f"{reason} The transcript is kept." for cause, reason in REASONS.items()}
+"""The sentence for every slug or cause a failed item may carry."""
+
+
+def reason_of(kind: str, slug: str | None) -> str:
+    """The one plain sentence an item shows. An unknown slug gives the general one."""
+    known = InboxKind(kind)
+    return FAILURES.get(slug or "", PLAIN[known]) if known is InboxKind.FAILED else PLAIN[known]
+
+
+def dedupe_key(kind: InboxKind, session_id: str, version: int = 0) -> str:
+    """The key that lets an item of a kind be put in once for a note's version."""
+    return f"{kind.value}:{session_id}:{version}"
