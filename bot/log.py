@@ -30,11 +30,11 @@ SAFE_KEYS = frozenset(
         "receipt_id", "webhook_id", "delivery_id", "user_id", "key_id", "executor_id", "workflow_id", "message_id",
         "request_id", "reference", "model", "template_id", "writer", "owner",
         # states and other words of closed sets
-        "action", "capture", "cause", "compute_type", "device", "event_kind", "from_state", "kind", "method", "mode",
+        "action", "capture", "cause", "compute_type", "device", "event_kind", "fn", "from_state", "kind", "method", "mode",
         "policy", "purpose", "reason", "role", "route", "signal", "slug", "state", "step", "task", "to_state",
         "transport", "version", "what", "why",
         # numbers
-        "age_s", "attempt", "attempts", "busy_share", "bytes", "chunks", "close_code", "count", "depth", "done",
+        "age_s", "attempt", "attempts", "busy_share", "bytes", "chunks", "close_code", "connections", "count", "depth", "done",
         "dropped", "elapsed_ms", "epoch", "exit_code", "index", "lag_ms", "limit", "lost", "ms", "pages", "pid", "port",
         "sample", "samples", "seconds", "segments", "seq", "size", "status", "threads", "total", "windows",
     }

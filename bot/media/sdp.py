@@ -62,14 +62,23 @@ def write_answer(answer: str, offer: str, *, ptime_ms: int) -> str:
     Only Opus is left of the audio formats, and sections the offer had refused stay refused.
     """
     session, sections = _sections(answer)
-    refused = [_refused(section) for section in _sections(offer)[1]]
-    lines = list(session)
+    asked, offered = _sections(offer)
+    refused = [_refused(section) for section in offered]
+    bundled = _first(asked, "a=group:BUNDLE").split()
+    lines = [_bundle(line, bundled) for line in session]
     for number, section in enumerate(sections):
         tuned = _tuned(section, ptime_ms) if section[0].startswith("m=audio ") else section
         if number < len(refused) and refused[number]:
             tuned = [re.sub(r"^(m=\w+) \d+ ", r"\1 0 ", tuned[0]), *tuned[1:]]
         lines += tuned
     return "\r\n".join(lines) + "\r\n"
+
+
+def _bundle(line: str, offered: list[str]) -> str:
+    """A group of the answer may name only what the offer's does: a refused section has left it."""
+    if not line.startswith("a=group:BUNDLE"):
+        return line
+    return " ".join(["a=group:BUNDLE", *(mid for mid in line.split(" ")[1:] if mid in offered)])
 
 
 def _tuned(section: list[str], ptime_ms: int) -> list[str]:

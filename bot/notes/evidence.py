@@ -6,6 +6,7 @@ The checks are plain comparisons, the same for every writer: they find sentences
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from bot.events import (
     SentenceStatus,
 )
 from bot.notes.cues import Cues, plain
-from bot.notes.english import TO_THE_SCRIBE, UNSEEN, content_stems, negated, numbers, smooth, stem
+from bot.notes.english import TO_THE_SCRIBE, UNSEEN, content_stems, listed, negated, numbers, smooth, stem
 from bot.notes.frames import ATTRIBUTED, MOMENT, QUOTE, moment
 from bot.notes.hashes import text_sha256
 from bot.notes.units import sentences_of
@@ -64,19 +65,23 @@ REASONS = (
 
 RISK_LEVEL = Cues(
     [
-        *("low risk", "high risk", "moderate risk", "medium risk", "no risk", "minimal risk", "elevated risk", "risk level"),
-        *("risk is", "risk was", "at risk", "imminent", "acute risk", "no safety concerns", "not a danger", "risk factor*"),
+        *("low risk", "high risk", "moderate risk", "medium risk", "no risk", "minimal risk", "elevated risk"),
+        *("risk level", "risk is", "risk was", "at risk", "imminent", "acute risk", "no safety concerns"),
+        *("not a danger", "risk factor*"),
     ]
 )
 _SAYS = "said says saying state states stated report reports reported describe describes described deny denies denied"
 _SAYS += " endorse endorses endorsed mention mentions mentioned note notes noted share shares shared express expressed"
 _SAYS += " expresses discuss discussed discusses ask asked answer answered talk talked explain explained agree agreed"
-FRAME = frozenset(
-    stem(word)
-    for word in (_SAYS + " client clinician therapist patient guardian interpreter guest session today they their").split()
-)
+_PEOPLE = "client clinician therapist patient guardian interpreter guest session today they their"
+FRAME = frozenset(stem(word) for word in listed(f"{_SAYS} {_PEOPLE}"))
 """Words of reporting: a note has them, the evidence need not."""
-_CLIENT_SAYS = re.compile(rf"\b(?:client|patient|she|he|they)\b(?: \w+)? (?:{'|'.join(_SAYS.split()[:18])})\b", re.IGNORECASE)
+_CLIENT_SAYS = re.compile(
+    rf"\b(?:client|patient|she|he|they)\b(?: \w+)? (?:{'|'.join(listed(_SAYS)[:18])})\b", re.IGNORECASE
+)
+_NUMBERED = re.compile(
+    r"\b(?:clinician|client|guardian|interpreter|guest) (\d+) (?:said|asked|answered)", re.IGNORECASE
+)
 _CLAUSES = re.compile(r"[,;:.!?]|\b(?:but|although|though|however|because|while|and then)\b", re.IGNORECASE)
 
 
@@ -120,7 +125,7 @@ class _Checker:
     def __init__(self, request: NoteRequest) -> None:
         ordered = sorted(request.transcript.segments, key=lambda s: (s.start_ms, s.end_ms, s.segment_id))
         self._segments = {segment.segment_id: segment for segment in ordered}
-        self._next = {a.segment_id: b for a, b in zip(ordered, ordered[1:], strict=False)}
+        self._next = {a.segment_id: b for a, b in itertools.pairwise(ordered)}
         self._inputs = {item.input_id: item.text for item in request.inputs}
         self._facts = dict(request.facts)
 
@@ -253,8 +258,7 @@ def _numbers(sentence: NoteSentence, ground: _Ground) -> str:
 
 def _people(text: str) -> frozenset[str]:
     """The numbers that tell people of one role apart: "Client 2"."""
-    found = re.findall(r"\b(?:clinician|client|guardian|interpreter|guest) (\d+) (?:said|asked|answered)", text, re.IGNORECASE)
-    return frozenset(found)
+    return frozenset(_NUMBERED.findall(text))
 
 
 def _unseen(sentence: NoteSentence, ground: _Ground) -> str:
@@ -299,7 +303,8 @@ def _evidence_clauses(ground: _Ground) -> list[tuple[set[str], bool | None]]:
                 clauses.append((_content(text), _yes_no(answer.text) if answer is not None else None))
             else:
                 clauses += [(_content(part), negated(part)) for part in _CLAUSES.split(text) if part.strip()]
-    clauses += [(_content(part), negated(part)) for text in ground.texts for part in _CLAUSES.split(text) if part.strip()]
+    for text in ground.texts:
+        clauses += [(_content(part), negated(part)) for part in _CLAUSES.split(text) if part.strip()]
     return clauses
 
 

@@ -25,7 +25,7 @@ from bot.events import (
 )
 from bot.notes.contract import Progress
 from bot.notes.cues import Cues, plain
-from bot.notes.english import HESITATIONS, LANGUAGE, SMALL_TALK, smooth
+from bot.notes.english import HESITATIONS, LANGUAGE, SMALL_TALK, smooth, word_set
 from bot.notes.failures import failed
 from bot.notes.frames import Speakers, joined, moment, quoted
 from bot.notes.hashes import text_sha256
@@ -40,15 +40,20 @@ QUESTION_WORDS = 30
 """Longest question repeated before an answer; of a longer one its end is."""
 STANDS_ALONE_STEMS = 4
 """An answer with fewer words of content is given with its question."""
-_PARTICLES = frozenset(
-    "yes yeah yep yup no nope not nah sometimes maybe probably never always usually about around only sure okay ok well "
-    "once twice none nothing everything both it it's they that that's because 'cause since until just kind sort".split()
+_PARTICLES = word_set(
+    "yes yeah yep yup no nope not nah sometimes maybe probably never always usually about around only sure okay ok "
+    "well once twice none nothing everything both it it's they that that's because 'cause since until just kind sort"
 )
-_LIMITS = Cues(["^but", "^though", "^although", "^not", "^it's just", "^i wouldn't", "^i would never", "^i don't", "^i haven't"])
-_WEAK_REPLY = frozenset("ok okay right sure yeah alright great good all so much you thank thanks".split())
+_LIMITS = Cues(
+    [
+        *("^but", "^though", "^although", "^not", "^it's just"),
+        *("^i wouldn't", "^i would never", "^i don't", "^i haven't"),
+    ]
+)
+_WEAK_REPLY = word_set("ok okay right sure yeah alright great good all so much you thank thanks")
 
 NOTICE = (
-    "Put together on this machine from sentences lifted out of the session and quoted, not written by a language model: "
+    "Put together on this machine from sentences lifted out of the session and quoted, not written by a model: "
     "nothing was reworded or concluded, and what was not picked stands only in the transcript."
 )
 NO_RULES = " Its rules know only the language “{known}”, so sentences were picked by weight alone and left unsorted."

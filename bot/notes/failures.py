@@ -1,4 +1,4 @@
-"""Why a note could not be made, in words for the clinician: no clinical text, no endpoint's answer, nothing but the reason."""
+"""Why a note could not be made, in words for the clinician: no clinical text and no endpoint's answer."""
 
 from __future__ import annotations
 

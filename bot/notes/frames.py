@@ -12,7 +12,8 @@ from bot.notes.units import Turn, Unit
 LEFT_OUT = " … "
 QUOTE = re.compile(r"“([^”]*)”")
 ATTRIBUTED = re.compile(
-    r"(?:(?P<role>clinician|client|guardian|interpreter|guest)(?: \d+)? (?:said|answered|asked)|(?P<asked>[Aa]sked))[:,]? “(?P<words>[^”]*)”",
+    r"(?:(?P<role>clinician|client|guardian|interpreter|guest)(?: \d+)? (?:said|answered|asked)|(?P<asked>asked))"
+    r"[:,]? “(?P<words>[^”]*)”",
     re.IGNORECASE,
 )
 """A quote with who said it."""

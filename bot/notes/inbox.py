@@ -19,14 +19,14 @@ class InboxKind(StrEnum):
 PLAIN: Mapping[InboxKind, str] = {
     InboxKind.DRAFT_READY: "The draft note is ready for review.",
     InboxKind.FAILED: "The note could not be generated. The transcript is kept; try again.",
-    InboxKind.TRANSCRIPT_EXPIRING: "The transcript will be permanently deleted within a day. Sign the note or copy what you need.",
+    InboxKind.TRANSCRIPT_EXPIRING: "The transcript will soon be permanently deleted; review the note before then.",
 }
 FAILURES: Mapping[str, str] = {
     "note-generation-failed": PLAIN[InboxKind.FAILED],
     "capture-no-audio": "No audio was captured, so there is no transcript and no note. You can type a summary.",
     "audio-too-short": "No words were heard in the recording, so there is no note. You can type a summary.",
-    "transcription-failed": "The recording could not be transcribed, and the audio was destroyed. You can type a summary.",
-} | {cause: reason if cause == "nothing-to-write-from" else f"{reason} The transcript is kept." for cause, reason in REASONS.items()}
+    "transcription-failed": "The recording could not be transcribed; the audio was destroyed. You can type a summary.",
+} | {cause: f"{reason} The transcript is kept." for cause, reason in REASONS.items()}
 """The sentence for every slug or cause a failed item may carry."""
 
 

@@ -60,19 +60,17 @@ def note_from_json(data: Mapping[str, Any]) -> NoteDraft:
         raise ValueError("not a stored note") from None
 
 
-def note_to_bytes(draft: NoteDraft) -> bytes:
+def encode(draft: NoteDraft) -> bytes:
     """The draft as canonical JSON in UTF-8: the same draft gives the same bytes."""
     return json.dumps(note_to_json(draft), ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
-def note_from_bytes(data: bytes) -> NoteDraft:
-    """The draft that :func:`note_to_bytes` wrote. Raises ValueError for anything else, without repeating it."""
+def decode(data: bytes) -> NoteDraft:
+    """The draft that :func:`encode` wrote. Raises ValueError for anything else, without repeating it."""
     try:
         values = json.loads(data)
     except (UnicodeDecodeError, json.JSONDecodeError):
         raise ValueError("not a stored note") from None
-    if not isinstance(values, dict):
-        raise ValueError("not a stored note")
     return note_from_json(values)
 
 
@@ -86,7 +84,8 @@ def note_to_text(draft: NoteDraft) -> str:
 
 
 def _marked(sentence: NoteSentence) -> str:
-    return f"Clinician's note: {sentence.text}" if sentence.status is SentenceStatus.CLINICIAN_ENTERED else sentence.text
+    typed = sentence.status is SentenceStatus.CLINICIAN_ENTERED
+    return f"Added by the clinician: {sentence.text}" if typed else sentence.text
 
 
 def _sentence(sentence: NoteSentence) -> dict[str, Any]:

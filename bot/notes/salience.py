@@ -27,7 +27,8 @@ def tfidf(documents: Sequence[Sequence[str]]) -> Matrix:
     if kept:
         matrix *= idf.astype(np.float32)
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
-    return np.divide(matrix, lengths, out=np.zeros_like(matrix), where=lengths > 0)
+    matrix /= np.where(lengths > 0, lengths, 1.0)
+    return matrix
 
 
 def salience(matrix: Matrix) -> npt.NDArray[np.float32]:

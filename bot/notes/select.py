@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bot.events import CLIENT_SIDE, Role
-from bot.notes.english import HOUSEKEEPING, SMALL_TALK, numbers
+from bot.notes.english import HOUSEKEEPING, SMALL_TALK, numbers, word_set
 from bot.notes.salience import Matrix, salience, tfidf
 from bot.notes.templates import Rule, Section, Template
 from bot.notes.units import Turn, Unit
@@ -25,6 +25,8 @@ SAID_BEFORE = 0.75
 FADES = 0.72
 """What each further sentence of the same rule counts beside the one before it, so that every subject gets its turn."""
 SMALL_TALK_REST = 6
+"""Words beside a greeting from which a sentence is more than one."""
+_BREAKS_OFF = word_set("i and but so the a i'm 'cause of")
 LONG_WORDS = 18
 
 
@@ -47,7 +49,7 @@ class _Candidate:
 
 
 def pick(template: Template, turns: Sequence[Turn], *, cues: bool = True) -> Picks:
-    """Choose sentences for every section. ``cues`` off: the rules' language is not the session's; only salience counts."""
+    """Choose sentences for every section. ``cues`` off: the rules are in another language, so only salience counts."""
     units = [unit for turn in turns for unit in turn.units]
     if not units:
         return Picks()
@@ -119,7 +121,8 @@ def _best(template: Template, turn: Turn, unit: Unit, weight: float, where: floa
             worth = worth * (1.0 - rule.late + 2 * rule.late * where) + extra
             if best is None or worth > best.value:
                 best = _Candidate(unit, section, rule, worth)
-        if best is None and section.takes_rest and unit.role in section.roles and unit.role is not Role.CLINICIAN and not unit.asks:
+        told = unit.role in section.roles and unit.role is not Role.CLINICIAN and not unit.asks
+        if best is None and section.takes_rest and told:
             opening = 0.3 * (1.0 - where) if unit.role in CLIENT_SIDE else 0.0
             best = _Candidate(unit, section, None, REST_WEIGHT + opening + extra)
     return best
@@ -152,15 +155,18 @@ def _telling(unit: Unit) -> float:
     if len(unit.stems) >= 4:
         value += 0.15
     value -= 0.02 * max(0, unit.words - LONG_WORDS)
-    if unit.text.rstrip().endswith(("...", "…", ",", "-")) or words[-1] in {"i", "and", "but", "so", "the", "a", "i'm", "'cause", "of"}:
+    if unit.text.rstrip().endswith(("...", "…", ",", "-")) or words[-1] in _BREAKS_OFF:
         value -= 0.5
     return value
 
 
-def _choose(template: Template, turns: Sequence[Turn], candidates: list[_Candidate], matrix: Matrix, picks: Picks) -> None:
+def _choose(
+    template: Template, turns: Sequence[Turn], candidates: list[_Candidate], matrix: Matrix, picks: Picks
+) -> None:
     """Take the best sentence left, again and again: each pick makes its like, and its own rule, worth less."""
     left_words = template.max_words
-    share = {section.key: template.max_words * section.max_sentences // sum(s.max_sentences for s in template.sections) for section in template.sections}
+    sentences = sum(section.max_sentences for section in template.sections)
+    share = {section.key: left_words * section.max_sentences // sentences for section in template.sections}
     used: dict[tuple[str, str], int] = {}
     turns_of: dict[str, set[int]] = {section.key: set() for section in template.sections}
     nearest = np.zeros(len(matrix), dtype=np.float32)
@@ -168,7 +174,8 @@ def _choose(template: Template, turns: Sequence[Turn], candidates: list[_Candida
     for rest in (False, True):  # first each section's share of the words, then what is left to whom it serves most
         left = [c for c in candidates if (c.unit.turn, c.unit.place) not in places]
         while left:
-            value, _, i = max((_worth(c, used, places, float(nearest[c.unit.index])), -c.unit.index, i) for i, c in enumerate(left))
+            worths = (_worth(c, used, places, float(nearest[c.unit.index])) for c in left)
+            value, _, i = max((worth, -left[i].unit.index, i) for i, worth in enumerate(worths))
             if value < LEAST_VALUE:
                 break
             candidate = left.pop(i)

@@ -45,7 +45,7 @@ class Rule(_Part):
     weight: float = Field(1.0, gt=0, le=5, description="How much the rule counts beside the others.")
     always: bool = Field(False, description="Every match goes into the note, word for word and with its moment.")
     replies: bool = Field(False, description="The client's short reply goes with it.")
-    late: float = Field(0.0, ge=0, le=1, description="How much more a match counts at the end of a session than at its start.")
+    late: float = Field(0.0, ge=0, le=1, description="How much more a match counts late in a session.")
 
     @cached_property
     def said(self) -> Cues:
@@ -76,11 +76,11 @@ class Section(_Part):
     title: str = Field(min_length=1, max_length=80, description="The heading people read.")
     purpose: str = Field(min_length=1, max_length=600, description="What belongs here; part of a model's instructions.")
     roles: tuple[Role, ...] = Field(min_length=1, description="Whose words feed it.")
-    max_sentences: int = Field(6, ge=1, le=40, description="Longest the section may get; rules with always do not count.")
+    max_sentences: int = Field(6, ge=1, le=40, description="Longest it may get; rules with always do not count.")
     placeholder: str = Field(NOT_DISCUSSED, min_length=1, max_length=120, description="Shown when it stays empty.")
     must_never_state: tuple[str, ...] = Field((), description="What it must not say; part of a model's instructions.")
     never: Phrases = Field((), description="Phrases it may hold only inside a quote.")
-    inputs: tuple[InputKind, ...] = Field((), description="Kinds of clinician's text that go here unless a rule says otherwise.")
+    inputs: tuple[InputKind, ...] = Field((), description="Kinds of typed text that go here unless a rule says else.")
     takes_rest: bool = Field(False, description="Telling sentences of its roles that no rule names may fill it.")
     rules: tuple[Rule, ...] = ()
 
@@ -102,7 +102,7 @@ class Template(_Part):
     version: int = Field(ge=1, description="Raised with every change; stands on each note.")
     title: str = Field(min_length=1, max_length=120, description="The name people choose it by.")
     language: str = Field("en", pattern=r"^[a-z]{2}$", description="The language its cues are written in.")
-    max_words: int = Field(300, ge=20, le=5000, description="Longest an offline draft may get; rules with always do not count.")
+    max_words: int = Field(300, ge=20, le=5000, description="Longest an offline draft may get, but for always.")
     sections: tuple[Section, ...] = Field(min_length=1, max_length=50)
 
     @model_validator(mode="after")
@@ -137,7 +137,7 @@ def parse(data: dict[str, Any], *, where: str) -> Template:
 
 
 def load_templates(config_dir: Path) -> dict[str, Template]:
-    """Read ``templates/*.toml`` by id. Raises :class:`ConfigInvalid` for the first file that is wrong, or when none is there."""
+    """Read ``templates/*.toml`` by id. Raises :class:`ConfigInvalid` for a file that is wrong, or for none."""
     templates = {}
     for path in sorted((config_dir / "templates").glob("*.toml")):
         try:

@@ -1,4 +1,4 @@
-"""A transcript as the offline writer reads it: turns, and in them units, each a sentence with the segments it stands in."""
+"""A transcript as the offline writer reads it: turns, and in them units, each a sentence with its segments."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bot.notes.hashes import text_sha256
 
 LONG_UNIT_WORDS = 45
 """A sentence longer than this is read in clauses: spoken sentences may run on for minutes."""
+LEAST_CLAUSE_WORDS = 12
 HOLDS_FLOOR_MS = 4000
 """A listener's sound does not end a turn that goes on within this time."""
 
@@ -20,8 +21,8 @@ _ENDS = re.compile(r"[.!?…]+[\"”']?(?=\s)")
 _SHORTENED = re.compile(r"\b(?:dr|mr|mrs|ms|prof|st|vs|e\.g|i\.e|etc|no|approx)\.$", re.IGNORECASE)
 _CLAUSE = re.compile(r"[,;](?=\s+(?:and|but|so|because|'cause|then|or)\b)", re.IGNORECASE)
 _ASKS = re.compile(
-    r"^(?:(?:so|and|ok|okay|right|well|but|now|then) )*(?:what|how|when|where|why|who|which|do|does|did|are|is|was|were|"
-    r"have|has|had|can|could|would|will|any|anything|tell me)\b"
+    r"^(?:(?:so|and|ok|okay|right|well|but|now|then) )*(?:what|how|when|where|why|who|which|do|does|did|are|is|was|"
+    r"were|have|has|had|can|could|would|will|any|anything|tell me)\b"
 )
 
 
@@ -174,7 +175,8 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
 
 def _clauses(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
     while len(text[begin:end].split()) > LONG_UNIT_WORDS:
-        cuts = [m.end() for m in _CLAUSE.finditer(text, begin, end) if 12 <= len(text[begin : m.end()].split()) <= LONG_UNIT_WORDS]
+        ends = (match.end() for match in _CLAUSE.finditer(text, begin, end))
+        cuts = [cut for cut in ends if LEAST_CLAUSE_WORDS <= len(text[begin:cut].split()) <= LONG_UNIT_WORDS]
         if not cuts:
             break
         yield begin, cuts[-1]

@@ -1,8 +1,8 @@
 """The note written by a model behind an OpenAI-compatible endpoint. The only module that imports openai, and lazily.
 
-Section by section, each call's answer bound to a strict JSON schema. What comes back is a claim: evidence ids are looked
-up here, and :mod:`bot.notes.evidence` holds each sentence against what it names. A long record is sent in parts, each
-with the whole instructions; no part is dropped. Nothing is tried twice here: the caller's workflow retries.
+Section by section, each call's answer bound to a strict JSON schema. What comes back is a claim: evidence ids are
+looked up here, and :mod:`bot.notes.evidence` holds each sentence against what it names. A long record is sent in parts,
+each with the whole instructions; no part is dropped. Nothing is tried twice here: the caller's workflow retries.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
@@ -34,8 +34,12 @@ log = structlog.get_logger()
 MOST_SENTENCES = 60
 """Sentences taken from one answer; an answer with more is no note."""
 MOST_LETTERS = 1200
+ANSWER_FORMAT = {"type": "json_schema", "json_schema": {"name": "note_section", "strict": True, "schema": SCHEMA}}
 NEVER_HERE = "It says something that this section must not state."
-NOTICE = "Written by the language model {model} from the session's record; each sentence was held against the lines it names."
+NOTICE = (
+    "Written by the language model {model} from the session's record; "
+    "each sentence was held against the lines it names."
+)
 IN_PARTS = " The session was longer than the model can take in at once, so it was read in {parts} parts."
 
 
@@ -49,11 +53,6 @@ class Endpoint:
     timeout_s: float = 120.0
     """Longest wait for one answer, from the request to its last byte."""
     context_tokens: int = 8192
-
-
-class _Answer(Protocol):
-    text: str
-    evidence: list[str]
 
 
 class OpenAiWriter:
@@ -94,6 +93,7 @@ class OpenAiWriter:
                         (held if sentence.reason else taken).append(sentence)
                     done += 1
                     progress(section.key, done, total)
+        in_parts = IN_PARTS.format(parts=len(parts)) if len(parts) > 1 else ""
         return NoteDraft(
             template_id=template.id,
             template_version=template.version,
@@ -103,11 +103,11 @@ class OpenAiWriter:
             ),
             held_back=tuple(held),
             coverage=1.0,
-            notice=NOTICE.format(model=self._endpoint.model) + (IN_PARTS.format(parts=len(parts)) if len(parts) > 1 else ""),
+            notice=NOTICE.format(model=self._endpoint.model) + in_parts,
         )
 
     def _client(self) -> AsyncOpenAI:
-        import openai  # noqa: PLC0415  two thirds of a second, and only here
+        import openai  # two thirds of a second, and only here
 
         return openai.AsyncOpenAI(
             base_url=self._endpoint.base_url,
@@ -125,9 +125,7 @@ class OpenAiWriter:
         call = client.chat.completions.create(
             model=self._endpoint.model,
             messages=cast("Any", messages(lines, section, language, sentences)),
-            response_format=cast(
-                "Any", {"type": "json_schema", "json_schema": {"name": "note_section", "strict": True, "schema": SCHEMA}}
-            ),
+            response_format=cast("Any", ANSWER_FORMAT),
             temperature=0,
             max_tokens=answer_tokens(sentences),
         )
@@ -160,7 +158,7 @@ class OpenAiWriter:
 
 
 def _cause(error: Exception) -> str:
-    import openai  # noqa: PLC0415
+    import openai
 
     if isinstance(error, openai.APITimeoutError):
         return "endpoint-timeout"
@@ -199,7 +197,9 @@ def _read(content: str | None) -> list[tuple[str, list[str]]] | None:
     return found if len(found) <= MOST_SENTENCES else None
 
 
-def _sentence(text: str, ids: Sequence[str], known: Mapping[str, Evidence], sentence_id: str, section: Section) -> NoteSentence:
+def _sentence(
+    text: str, ids: Sequence[str], known: Mapping[str, Evidence], sentence_id: str, section: Section
+) -> NoteSentence:
     evidence = tuple(dict.fromkeys(known[alias] for alias in ids if alias in known))
     reason = ""
     if any(alias not in known for alias in ids):

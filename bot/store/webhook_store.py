@@ -12,7 +12,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
@@ -186,6 +186,22 @@ class WebhookStore:
         """Deliveries to be tried now, the longest waiting first."""
         query = select(DeliveryRow).where(DeliveryRow.next_at <= self._clock.now())
         return await self._deliveries(query.order_by(DeliveryRow.next_at, DeliveryRow.event_seq).limit(limit))
+
+    async def claim(self, *, limit: int, hold: timedelta) -> list[DeliveryRecord]:
+        """Take deliveries that are due, so that no other process tries them too until ``hold`` has passed."""
+        now = self._clock.now()
+        query = select(DeliveryRow).where(DeliveryRow.next_at <= now)
+        query = query.order_by(DeliveryRow.next_at, DeliveryRow.event_seq).limit(limit)
+        async with self._db.read() as db:
+            if (await db.scalars(query.limit(1))).first() is None:  # the usual case costs no write
+                return []
+        async with self._db.write() as db:
+            rows = (await db.scalars(query.with_for_update(skip_locked=True))).all()
+            for row in rows:
+                row.next_at = now + hold
+            ids = [row.id for row in rows]
+        taken = select(DeliveryRow).where(DeliveryRow.id.in_(ids))
+        return await self._deliveries(taken.order_by(DeliveryRow.session_id, DeliveryRow.event_seq))
 
     async def deliveries(self, webhook_id: str, *, limit: int = 50) -> list[DeliveryRecord]:
         """What the endpoint was sent, or will be, newest first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +42,7 @@ from bot.store.vault import FileVault
 DEV = {"Authorization": "Bearer dev"}
 BASE = "http://127.0.0.1:8080"
 WAIT_S = 20
-PASSWORD = "a long password"  # noqa: S105
+PASSWORD = "a long password"
 
 
 @dataclass
@@ -56,6 +56,8 @@ class ScriptedSession:
     links: dict[str, PageLink] = field(default_factory=dict)
     said: asyncio.Queue[Mapping[str, Any]] = field(default_factory=asyncio.Queue)
     left: asyncio.Event = field(default_factory=asyncio.Event)
+    signalling: asyncio.Event = field(default_factory=asyncio.Event)
+    """Signalling is held up until this is set."""
 
     def _answer(self, state: CaptureState) -> Ack:
         if self.fault is not None:
@@ -96,6 +98,8 @@ class ScriptedSession:
 
     async def page_message(self, member: Member, link: PageLink, message: Mapping[str, Any]) -> None:
         self._answer(CaptureState.OFF)
+        if message["type"] == "signal":
+            await self.signalling.wait()
         if message["type"] == "ping":
             await link.send({"type": "pong"})
         self.said.put_nowait(message)
@@ -235,11 +239,10 @@ async def open_world(
 async def served(world: World) -> AsyncIterator[str]:
     """The application on a real socket of this machine; its address as ``127.0.0.1:port``."""
     config = uvicorn.Config(
-        world.app, host="127.0.0.1", port=0, log_config=None, lifespan="off", ws="websockets-sansio", ws_max_size=2_000_000
+        world.app, host="127.0.0.1", port=0, log_config=None, lifespan="off", ws_max_size=2_000_000
     )
     server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    task = asyncio.create_task(server.serve())
+    task = asyncio.create_task(server._serve())  # serve() itself takes the signals
     while not server.started:  # noqa: ASYNC110  the server offers no event
         await asyncio.sleep(0.005)
     port = server.servers[0].sockets[0].getsockname()[1]

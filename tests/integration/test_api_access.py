@@ -22,7 +22,17 @@ world = api_world.world
 
 @pytest.mark.parametrize(
     "header",
-    [None, "", "Bearer", "Bearer ", "Basic ZGV2OmRldg==", "Bearer qn_wrong", "Bearer DEV", "Bearer a.b.c", "Bearer " + "x" * 5000],
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic ZGV2OmRldg==",
+        "Bearer qn_wrong",
+        "Bearer DEV",
+        "Bearer a.b.c",
+        "Bearer " + "x" * 5000,
+    ],
 )
 async def test_a_wrong_key_is_refused(world: World, header: str | None) -> None:
     answer = await world.client.get("/v1/sessions", headers={} if header is None else {"Authorization": header})
@@ -51,7 +61,7 @@ async def test_keys_have_scopes(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "update", [{"dev": False}, {"host": "0.0.0.0"}, {"host": "192.168.1.9"}, {"host": "example.org"}]  # noqa: S104
+    "update", [{"dev": False}, {"host": "0.0.0.0"}, {"host": "192.168.1.9"}, {"host": "example.org"}]
 )
 async def test_the_development_key_needs_the_setting_and_loopback(tmp_path: Path, update: dict[str, object]) -> None:
     def change(settings: Settings) -> Settings:
@@ -144,7 +154,11 @@ async def test_the_cookie_is_out_of_reach(tmp_path: Path) -> None:
     for secure in (False, True):
         folder = tmp_path / str(secure)
         folder.mkdir()
-        async with open_world(folder, change=lambda s, on=secure: s.model_copy(update={"cookie_secure": on})) as world:
+
+        def change(settings: Settings, on: bool = secure) -> Settings:
+            return settings.model_copy(update={"cookie_secure": on})
+
+        async with open_world(folder, change=change) as world:
             answer = await world.client.post("/v1/auth/dev-login")
             words = answer.headers["set-cookie"].lower()
             assert "httponly" in words
@@ -200,9 +214,8 @@ async def test_the_same_key_and_body_get_the_same_answer(world: World) -> None:
     problem_of(other, 409, "idempotency-conflict")
     elsewhere = await world.client.post("/v1/inbox/inb_1/read", headers=headers)
     problem_of(elsewhere, 409, "idempotency-conflict")
-    problem_of(
-        await world.client.post("/v1/sessions", json=body, headers=DEV | {"Idempotency-Key": "a b"}), 422, "config-invalid"
-    )
+    odd = await world.client.post("/v1/sessions", json=body, headers=DEV | {"Idempotency-Key": "a b"})
+    problem_of(odd, 422, "config-invalid")
 
 
 async def test_a_key_is_the_senders_own(world: World) -> None:

@@ -17,7 +17,7 @@ from tests.integration import api_world
 from tests.integration.api_world import DEV, World, open_world, problem_of
 
 world = api_world.world
-SECRET = "Robin told me about the fire"  # noqa: S105
+SECRET = "Robin told me about the fire"
 
 
 async def test_what_the_framework_answers_is_a_problem_too(world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +55,21 @@ class Reader:
             if fields.get("event") == kind:
                 return json.loads(fields["data"]), fields.get("id")
 
+    async def end(self) -> None:
+        """Read until the stream ends."""
+        with suppress(EOFError):
+            while True:
+                await self.block()
+
 
 @asynccontextmanager
 async def stream(address: str, session_id: str, headers: dict[str, str]) -> AsyncIterator[Reader]:
-    async with httpx.AsyncClient(base_url=f"http://{address}", timeout=WAIT_S) as client:
-        async with client.stream("GET", f"/v1/sessions/{session_id}/events", headers=headers) as answer:
-            assert answer.status_code == 200, await answer.aread()
-            assert answer.headers["content-type"].startswith("text/event-stream")
-            assert answer.headers["cache-control"] == "no-store"
-            yield Reader(answer)
+    url = f"http://{address}/v1/sessions/{session_id}/events"
+    async with httpx.AsyncClient(timeout=WAIT_S) as client, client.stream("GET", url, headers=headers) as answer:
+        assert answer.status_code == 200, await answer.aread()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.headers["cache-control"] == "no-store"
+        yield Reader(answer)
 
 
 def caption(number: int, *, final: bool, text: str = "I slept badly.") -> dict[str, Any]:
@@ -105,7 +111,7 @@ async def test_states_come_as_they_are_committed_and_captions_live(live_world: W
         assert (state["words"], event_id) == ("Waiting for consent", "2")
         for message in (caption(1, final=False), caption(1, final=True), {"type": "ledger", "lanes": {}}):
             await publish(world, session_id, message)
-            heard, event_id = await reader.event(message["type"])
+            heard, event_id = await reader.event(str(message["type"]))
             assert heard == message
             assert event_id is None
         await world.services.bus.publish(live_channel(session_id), b"not sealed")
@@ -197,15 +203,11 @@ async def test_streams_end_with_the_service_and_with_the_credentials(world: Worl
     world.clock.advance(12 * 3600 - 0.01)
     async with served(world) as address:
         async with stream(address, session_id, bearer(token_of(made, Role.CLIENT))) as reader:
-            with pytest.raises(EOFError):
-                while True:
-                    await reader.block()
+            await reader.end()
         async with stream(address, session_id, DEV) as reader:
             await reader.event("state")
             world.services.stopping.set()
-            with pytest.raises(EOFError):
-                while True:
-                    await reader.block()
+            await reader.end()
     assert world.app.state.streams.count == 0
 
 

@@ -72,9 +72,8 @@ async def test_a_platforms_key_never_signs(world: World) -> None:
     note_id = await world.drafted(made["session"]["id"])
     for key in (DEV, await world.key("demo", "sessions", "notes", "admin")):
         problem_of(await world.client.post(f"/v1/notes/{note_id}/sign", headers=key), 403, "forbidden")
-    problem_of(
-        await world.client.post(f"/v1/notes/{note_id}/sign", headers=bearer(token_of(made, Role.CLIENT))), 403, "forbidden"
-    )
+    client = bearer(token_of(made, Role.CLIENT))
+    problem_of(await world.client.post(f"/v1/notes/{note_id}/sign", headers=client), 403, "forbidden")
     assert (await world.client.get(f"/v1/notes/{note_id}", headers=DEV)).json()["state"] == "draft"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from bot.control.api.rooms import SIGNALS
 from bot.control.lobby import REPLACED
 from bot.control.services import Limits
 from bot.errors import Forbidden, InvalidTransition
@@ -42,7 +43,7 @@ async def hear(socket: ClientConnection) -> dict[str, Any]:
 
 async def closed(socket: ClientConnection) -> int:
     async with asyncio.timeout(WAIT_S):
-        with pytest.raises(ConnectionClosed):
+        with suppress(ConnectionClosed):
             while True:
                 await socket.recv()
     assert socket.close_code is not None
@@ -105,6 +106,26 @@ async def test_a_message_that_cannot_be_read_is_answered_and_the_call_goes_on(wo
         assert heard["problem"]["reference"]
         assert "Robin" not in json.dumps(heard)
         live.fault = None
+        await say(socket, {"type": "ping"})
+        assert await hear(socket) == {"type": "pong"}
+
+
+async def test_a_pause_does_not_wait_behind_signalling(world: World) -> None:
+    async with in_room(world) as (socket, live):
+        for number in range(3):
+            await say(socket, {"type": "signal", "to": "bot", "data": {"number": number}})
+        await say(socket, {"type": "pause", "message_id": "m"})
+        async with asyncio.timeout(WAIT_S):
+            assert (await live.said.get())["type"] == "pause"
+            live.signalling.set()
+            assert [(await live.said.get())["data"]["number"] for _ in range(3)] == [0, 1, 2]
+
+
+async def test_too_much_signalling_is_refused_and_the_call_goes_on(world: World) -> None:
+    async with in_room(world) as (socket, _live):
+        for number in range(SIGNALS + 2):  # one is being carried out, the others wait
+            await say(socket, {"type": "signal", "to": "bot", "data": {"number": number}})
+        assert (await hear(socket))["problem"]["slug"] == "overloaded"
         await say(socket, {"type": "ping"})
         assert await hear(socket) == {"type": "pong"}
 
@@ -209,8 +230,7 @@ async def test_pages_close_when_the_service_stops(world: World) -> None:
 
 
 async def test_there_is_an_end_to_how_many_pages(tmp_path: Path) -> None:
-    async with open_world(tmp_path, limits=Limits(pages=1)) as world:
-        async with in_room(world) as (socket, _live):
-            address = "{}:{}".format(*socket.remote_address[:2])
-            async with page(address, "ses_x") as second:
-                assert await closed(second) == 1013
+    async with open_world(tmp_path, limits=Limits(pages=1)) as world, in_room(world) as (socket, _live):
+        address = "{}:{}".format(*socket.remote_address[:2])
+        async with page(address, "ses_x") as second:
+            assert await closed(second) == 1013

@@ -88,7 +88,8 @@ async def test_lists_go_page_by_page(world: World) -> None:
     ],
 )
 async def test_a_wrong_session_names_the_path(world: World, change: dict[str, Any], path: str) -> None:
-    body = {"clinic_id": "demo", "participants": [{"id": "a", "role": "clinician", "display_name": "Xaverius"}]} | change
+    people = [{"id": "a", "role": "clinician", "display_name": "Xaverius"}]
+    body = {"clinic_id": "demo", "participants": people} | change
     answer = await world.client.post("/v1/sessions", json=body, headers=DEV)
     problem = problem_of(answer, 422, "config-invalid")
     assert problem["detail"].startswith(f"{path}:")

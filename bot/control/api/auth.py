@@ -70,6 +70,7 @@ async def me(caller: Called, services: Served) -> dict[str, Any]:
 
 
 async def demo_user(services: Services) -> UserRecord:
+    """The demo clinician, made at first. Raises NotFound where there is no demo clinic."""
     user = await services.users.by_email(DEMO_EMAIL)
     if user is None:
         try:

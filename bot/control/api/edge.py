@@ -94,7 +94,7 @@ class Edge:
 
 
 def forged(settings: Settings, method: str, headers: Headers) -> bool:
-    """True for a change sent by another site's page without credentials of its own: only a cookie could vouch for it."""
+    """True for a change by another site's page without credentials of its own: only a cookie could vouch for it."""
     origin = headers.get("origin")
     if method in {"GET", "HEAD", "OPTIONS"} or origin is None or "authorization" in headers:
         return False

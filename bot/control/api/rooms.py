@@ -1,5 +1,7 @@
 """The page's WebSocket: hello, then everything goes to the live session.
 
+Signalling is carried out in its own order beside the rest: a Pause never waits behind an offer that is being answered.
+
 Close codes, beside the protocol's own:
 
     4001  another page of the same participant took the seat        (the live session's)
@@ -30,7 +32,7 @@ from bot.control.auth import same_origin
 from bot.control.outbox import Outbox
 from bot.control.problems import internal_body, new_reference
 from bot.control.services import LiveSession, Services
-from bot.errors import ConfigInvalid, NotFound, PayloadTooLarge, ProblemError, Unauthorized
+from bot.errors import ConfigInvalid, NotFound, Overloaded, PayloadTooLarge, ProblemError, Unauthorized
 from bot.log import where
 from bot.media.room import Member
 
@@ -43,6 +45,8 @@ NORMAL, INTERNAL, STOPPING, TOO_MANY = 1000, 1011, 1012, 1013
 TOO_SLOW, NO_HELLO, UNAUTHORIZED, REFUSED, HELLO_LATE = 4008, 4400, 4401, 4403, 4408
 CLOSE_S = 2.0
 """Longest wait for what is still to be sent, and for the closing itself."""
+SIGNALS = 256
+"""Signalling messages of a page that may wait; further ones are refused as overloaded."""
 _END: Mapping[str, Any] = {"type": "_end"}
 
 
@@ -87,6 +91,7 @@ class Page:
         self._services = services
         dropped = services.metrics.outgoing_dropped
         self._outbox = Outbox(limit=services.limits.outbox, on_drop=lambda kind: dropped.labels(kind=kind).inc())
+        self._signals: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(maxsize=SIGNALS)
         self._gone = False
         """True when the page itself ended the connection."""
         self._ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
@@ -121,6 +126,7 @@ class Page:
         log.info("page_in", session_id=session_id, participant_id=member.participant_id)
         sender = asyncio.create_task(self._send_all(), name=f"page-send:{session_id}")
         receiver = asyncio.create_task(self._receive_all(member, live), name=f"page-receive:{session_id}")
+        signaller = asyncio.create_task(self._signal_all(member, live), name=f"page-signal:{session_id}")
         stopping = asyncio.create_task(self._services.stopping.wait(), name=f"page-stop:{session_id}")
         try:
             waiting: set[asyncio.Future[Any]] = {sender, receiver, stopping, self._ending}
@@ -129,9 +135,10 @@ class Page:
                 self._outbox.put(_END)
                 await asyncio.wait({sender}, timeout=CLOSE_S)
         finally:
-            for task in (sender, receiver, stopping):
+            tasks = (sender, receiver, signaller, stopping)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(sender, receiver, stopping, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._outbox.close()
             await live.exit(member, self)
             log.info("page_out", session_id=session_id, participant_id=member.participant_id)
@@ -195,21 +202,30 @@ class Page:
             return
         while True:
             try:
-                await self._take(member, live, await self._receive())
+                message = _sane(await self._receive())
+                if message["type"] == "signal":
+                    self._signals.put_nowait(message)
+                else:
+                    await self._take(member, live, message)
             except WebSocketDisconnect:
                 self._gone = True
                 return
             except ProblemError as error:
                 await self.send({"type": "problem", "problem": channel.problem_of(error)})
-            except Exception as error:  # noqa: BLE001 - one bad message must not end the call
-                await self._own_fault(error)
+            except asyncio.QueueFull:
+                await self.send({"type": "problem", "problem": channel.problem_of(Overloaded("Too much signalling."))})
+
+    async def _signal_all(self, member: Member, live: LiveSession) -> None:
+        while True:
+            await self._take(member, live, await self._signals.get())
 
     async def _take(self, member: Member, live: LiveSession, message: Mapping[str, Any]) -> None:
-        if not isinstance(message.get("type"), str):
-            raise ConfigInvalid("type: must be a text.")
-        if message["type"] == "hello":
-            raise ConfigInvalid("type: hello was said already.")
-        await live.page_message(member, self, message)
+        try:
+            await live.page_message(member, self, message)
+        except ProblemError as error:
+            await self.send({"type": "problem", "problem": channel.problem_of(error)})
+        except Exception as error:  # noqa: BLE001 - one bad message must not end the call
+            await self._own_fault(error)
 
     async def _own_fault(self, error: Exception) -> None:
         reference = new_reference()
@@ -245,6 +261,14 @@ class Page:
     async def _write(self, message: Mapping[str, Any]) -> None:
         async with asyncio.timeout(self._services.limits.send_s):
             await self._websocket.send_text(json.dumps(message, ensure_ascii=False))
+
+
+def _sane(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(message.get("type"), str):
+        raise ConfigInvalid("type: must be a text.")
+    if message["type"] == "hello":
+        raise ConfigInvalid("type: hello was said already.")
+    return message
 
 
 def _refusal(code: int, reason: str, error: ProblemError) -> _Refused:

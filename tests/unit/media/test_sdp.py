@@ -83,4 +83,5 @@ def test_a_refused_section_gets_a_transport_and_stays_refused() -> None:
     offer = read_offer(HEAD + AUDIO + bare)
     assert offer.sdp.count("a=ice-ufrag:abcd") == 2
     answer = write_answer(offer.sdp.replace("m=audio 0", "m=audio 9"), offer.sdp, ptime_ms=60)
+    assert write_answer(HEAD.replace("BUNDLE 0 1", "BUNDLE 0 1 2"), HEAD, ptime_ms=60) == HEAD
     assert [line.split()[1] for line in answer.splitlines() if line.startswith("m=")] == ["9", "0"]
