@@ -30,20 +30,20 @@ SAFE_KEYS = frozenset(
         "receipt_id", "webhook_id", "delivery_id", "user_id", "key_id", "executor_id", "workflow_id", "message_id",
         "request_id", "reference", "model", "template_id", "writer", "owner",
         # states and other words of closed sets
-        "action", "capture", "cause", "compute_type", "device", "event_kind", "fn", "from_state", "kind", "method", "mode",
-        "policy", "purpose", "reason", "role", "route", "signal", "slug", "state", "step", "task", "to_state",
+        "action", "capture", "cause", "compute_type", "device", "event_kind", "fn", "from_state", "kind", "method",
+        "mode", "policy", "purpose", "reason", "role", "route", "signal", "slug", "state", "step", "task", "to_state",
         "transport", "version", "what", "why",
         # numbers
-        "age_s", "attempt", "attempts", "busy_share", "bytes", "chunks", "close_code", "connections", "count", "depth", "done",
-        "dropped", "elapsed_ms", "epoch", "exit_code", "index", "lag_ms", "limit", "lost", "ms", "pages", "pid", "port",
-        "sample", "samples", "seconds", "segments", "seq", "size", "status", "threads", "total", "windows",
+        "age_s", "attempt", "attempts", "busy_share", "bytes", "chunks", "close_code", "connections", "count", "depth",
+        "done", "dropped", "elapsed_ms", "epoch", "exit_code", "index", "lag_ms", "limit", "lost", "ms", "pages", "pid",
+        "port", "sample", "samples", "seconds", "segments", "seq", "size", "status", "threads", "total", "windows",
     }
 )  # fmt: skip
 """Keys a line may have. A test reads every call in the package and fails for a key that is not here."""
 
 _EVENT = re.compile(r"[a-z][a-z0-9_]{2,63}")
-_WORD = re.compile(r"[A-Za-z0-9_.:/@+\-]{0,160}")
-"""Ids, states and file positions. No spaces: no sentence fits."""
+_WORD = re.compile(r"[A-Za-z0-9_.:/@+<>\-]{0,160}")
+"""Ids, states, and places in the code. No spaces: no sentence fits."""
 
 
 def guard(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:

@@ -72,7 +72,9 @@ class LiveSessions:
             case CaptureState.CONSENT_PENDING:
                 await (await self.of(session_id)).abandon()
             case CaptureState.CAPTURING | CaptureState.PAUSED:
-                await (await self.of(session_id)).resume_after_crash()
+                live = await self.of(session_id)
+                await live.resume_after_crash()
+                live.wake()
             case CaptureState.FINISHED:
                 await self._services.begin_aftercall(session_id)
             case CaptureState.DISCARDED:

@@ -26,6 +26,8 @@ HESITATIONS = word_set("um umm uh uhm erm er ah eh hmm hm mm mmm mhm uh-huh mm-h
 """Sounds left out of quotes, except where a risk is quoted."""
 MAY_REPEAT = word_set("no not never very really so much had that yes yeah long far many")
 """Words whose repetition may be meant; any other word said twice running is quoted once."""
+LONGEST_STUTTER = 3
+"""Words that may be said twice running as one."""
 BACKCHANNEL = HESITATIONS | word_set(
     "yeah yes yep yup okay ok right sure no nope oh alright all good great fine cool perfect lovely wow really true "
     "exactly absolutely definitely well so and but i see know thanks thank you sorry please pardon huh bye hello hi "
@@ -171,14 +173,30 @@ def smooth(text: str) -> str:
     """``text`` without hesitation sounds and stuttered words; everything that says something stays as it was said."""
     kept: list[str] = []
     for token in text.split():
-        bare = token.lower().strip(".,;:!?…-–—\"“”'’")
+        bare = _bare(token)
         if not bare or bare in HESITATIONS:
-            if kept and token[-1:] in ".!?":
-                kept[-1] = kept[-1].rstrip(",;") + ("" if kept[-1][-1:] in ".!?" else token[-1])
-            continue
-        before = kept[-1].lower().strip(",-–—") if kept else ""
-        if bare == before and bare not in MAY_REPEAT and not _DIGITS.search(bare):
-            kept[-1] = kept[-1][:1] + token[1:]
+            if kept and token[-1:] in ".!?" and kept[-1][-1:] not in ".!?":
+                kept[-1] = kept[-1].rstrip(",;") + token[-1]
             continue
         kept.append(token)
+        for length in range(1, LONGEST_STUTTER + 1):
+            if _stutters(kept, length):
+                first = kept[-2 * length][:1]
+                del kept[-2 * length : -length]
+                kept[-length] = first + kept[-length][1:]
+                break
     return re.sub(r"[,\s]+([,.!?])", r"\1", " ".join(kept)).strip(" ,;-–—")
+
+
+def _bare(token: str) -> str:
+    return token.lower().strip(".,;:!?…-–—\"“”'’")
+
+
+def _stutters(tokens: list[str], length: int) -> bool:
+    """True when the last ``length`` words were said twice running, in one sentence, and hardly on purpose."""
+    again, before = tokens[-length:], tokens[-2 * length : -length]
+    if len(before) < length or any(token[-1] in ".!?" for token in before):
+        return False
+    words = [_bare(token) for token in again]
+    meant = all(word in MAY_REPEAT for word in words) or any(_DIGITS.search(word) for word in words)
+    return words == [_bare(token) for token in before] and not meant

@@ -40,6 +40,8 @@ QUESTION_WORDS = 30
 """Longest question repeated before an answer; of a longer one its end is."""
 STANDS_ALONE_STEMS = 4
 """An answer with fewer words of content is given with its question."""
+SAYS_ENOUGH_STEMS = 2
+"""A question with fewer words of content is given with the sentence before it."""
 _PARTICLES = word_set(
     "yes yeah yep yup no nope not nah sometimes maybe probably never always usually about around only sure okay ok "
     "well once twice none nothing everything both it it's they that that's because 'cause since until just kind sort"
@@ -140,8 +142,9 @@ class _Composer:
         speaker = self._speakers.name(turn)
         used = list(units)
         if turn.question and _needs_question(turn, units[0]):
-            text = f"Asked {quoted(_question(turn.question[-1]))}, {speaker.lower()} said: {quoted(said)}"
-            used = [turn.question[-1], *units]
+            asked = self._question(turn.question[-1])
+            text = f"Asked {quoted(_short(joined(asked)))}, {speaker.lower()} said: {quoted(said)}"
+            used = [*asked, *units]
         else:
             text = f"{speaker} said: {quoted(said)}"
         if plain(text) in self._written:
@@ -152,6 +155,13 @@ class _Composer:
             text += f" {self._speakers.name(reply)} answered: {quoted(smooth(' '.join(u.text for u in reply.units)))}"
             used += reply.units
         return NoteSentence("", text, SentenceStatus.SUPPORTED, evidence_of(used))
+
+    def _question(self, unit: Unit) -> list[Unit]:
+        """The question, with the sentence before it where it says little by itself ("Did you try it?")."""
+        if unit.place == 0 or len(unit.stems) >= SAYS_ENOUGH_STEMS:
+            return [unit]
+        before = self._turns[unit.turn].units[unit.place - 1]
+        return [unit] if before.hollow or small_talk(before) else [before, unit]
 
     def _reply(self, unit: Unit) -> Turn | None:
         """The short answer to something a rule with ``replies`` picked."""
@@ -226,9 +236,9 @@ def _needs_question(turn: Turn, unit: Unit) -> bool:
     return len(unit.stems) < STANDS_ALONE_STEMS or words[0] in _PARTICLES or words[0][0].isdigit()
 
 
-def _question(unit: Unit) -> str:
-    words = smooth(unit.text).split()
-    return " ".join(words) if len(words) <= QUESTION_WORDS else "… " + " ".join(words[-QUESTION_WORDS:])
+def _short(question: str) -> str:
+    words = question.split()
+    return question if len(words) <= QUESTION_WORDS else "… " + " ".join(words[-QUESTION_WORDS:])
 
 
 def _typed(template: Template, inputs: Sequence[TextInput], *, sort: bool) -> dict[str, list[NoteSentence]]:

@@ -131,7 +131,7 @@ def _best(template: Template, turn: Turn, unit: Unit, weight: float, where: floa
 def _says_nothing(turn: Turn, unit: Unit) -> bool:
     """Fragments, listeners' sounds, greetings, talk about the call itself."""
     answers = bool(turn.question) and unit.place < ANSWERED_UNITS
-    if answers and any(HOUSEKEEPING.search(q.plain) for q in turn.question):
+    if answers and (any(HOUSEKEEPING.search(q.plain) for q in turn.question) or all(map(small_talk, turn.question))):
         return True
     if HOUSEKEEPING.search(unit.plain):
         return True

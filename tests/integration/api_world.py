@@ -15,6 +15,7 @@ import httpx
 import pytest
 import uvicorn
 from argon2 import PasswordHasher
+from blockbuster import blockbuster_ctx
 from fastapi import FastAPI
 
 from bot.clinics import load_files
@@ -230,7 +231,8 @@ async def open_world(
     app = create_app(services)
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
-        yield World(app, services, clock, live, client)
+        with blockbuster_ctx("bot.control"):  # whatever would hold up the event loop while serving is an error
+            yield World(app, services, clock, live, client)
     await bus.close()
     await db.close()
 

@@ -1,0 +1,353 @@
+"""What is asked of a session, carried out: capture, consent, and the ends of a call.
+
+Every door ends in :meth:`Conduct.capture` and :meth:`Conduct.consent`. A pause shuts the gates before anything is
+awaited; what is written to the database afterwards only records it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from bot.clock import CallClock
+from bot.control import watch, wording
+from bot.control.botrun import BotRun
+from bot.control.capture import (
+    Ack,
+    Action,
+    Actor,
+    ActorKind,
+    CaptureView,
+    Presence,
+    apply,
+    consent_holds,
+    hold,
+    lift,
+    permit,
+    settle,
+)
+from bot.control.lobby import Seat
+from bot.errors import (
+    AiFeaturesDisabled,
+    ClientNotPresent,
+    Overloaded,
+    PreconditionFailed,
+    QuietnoteError,
+)
+from bot.events import (
+    CLIENT_SIDE,
+    AudioState,
+    BotState,
+    CaptureAction,
+    CaptureState,
+    ConsentState,
+    EndReason,
+    Gap,
+    GapReason,
+    PauseReason,
+    Role,
+    TranscriptState,
+    ms_of,
+)
+
+log = structlog.get_logger()
+
+NEVER_STALE = frozenset({CaptureAction.PAUSE, CaptureAction.FINISH, CaptureAction.DISCARD})
+"""Actions that are carried out whatever state their sender last saw."""
+
+
+class Conduct(BotRun):
+    """A session whose capture can be conducted."""
+
+    async def capture(self, actor: Actor, action: CaptureAction, *, message_id: str | None, seq: int | None) -> Ack:
+        """Start, pause, resume, finish or discard."""
+        permit(actor, Action.CAPTURE)
+        known = self._acks.recent(actor.name, message_id)
+        if known is not None:
+            return known
+        at = self._now_sample()
+        if action in NEVER_STALE and self.media is not None and self.view.state is CaptureState.CAPTURING:
+            self.media.set_gates(self._gates(hold(self.view, PauseReason.CLINICIAN)), at)
+        async with self._lock:
+            remembered = await self._acks.find(actor.name, message_id)
+            if remembered is not None:
+                self._apply_gates(self._now_sample())
+                return remembered
+            if seq is not None and seq < self._control_seq and action not in NEVER_STALE:
+                raise PreconditionFailed("The session changed since you saw it.", seq=self.record.seq)
+            if action is CaptureAction.START and self.view.state is CaptureState.OFF:
+                await self._start(actor)
+            else:
+                await self._act(actor, action, at)
+            ack = Ack(self.view.state, ms_of(self._since_sample), self.record.seq)
+            await self._acks.keep(actor.name, message_id, ack)
+        await self._tell_state()
+        return ack
+
+    async def _start(self, actor: Actor) -> None:
+        if not self.config.ai_features.enabled:
+            raise AiFeaturesDisabled
+        if not self.lobby.client_present():
+            raise ClientNotPresent
+        for seat in self.lobby.seats.values():
+            if seat.member.role is Role.CLINICIAN and self._speaks_for(actor, seat):
+                await self._record_consent(seat, ConsentState.GRANTED, "pressed_start", "", actor)
+        if self.record.call_started_at is None:
+            self.record = await self._store.change(
+                self.session_id, "call.clock_started", call_started_at=self._clock.now()
+            )
+        assert self.record.call_started_at is not None
+        self._call_clock = CallClock(self._clock, started_at=self.record.call_started_at)
+        await self._bring_the_bot()
+        for seat in self.lobby.seats.values():
+            if seat.present and seat.consent not in {ConsentState.GRANTED, ConsentState.REQUESTED}:
+                await self._ask(seat)
+        await self._move(apply(self.view, CaptureAction.START, consented=self._consented()), self._now_sample(), actor)
+
+    def _speaks_for(self, actor: Actor, seat: Seat) -> bool:
+        """Pressing Start is the clinician's own consent; of several clinicians, of the one who pressed."""
+        if seat.consent is ConsentState.GRANTED:
+            return False
+        if actor.participant_id is not None:
+            return seat.member.participant_id == actor.participant_id
+        clinicians = [s for s in self.lobby.seats.values() if s.member.role is Role.CLINICIAN]
+        return len(clinicians) == 1 or seat.member.participant_id == actor.user_id
+
+    async def _act(self, actor: Actor, action: CaptureAction, at: int) -> None:
+        after = apply(self.view, action, consented=self._consented())
+        if after == self.view:
+            return
+        await self._move(after, at, actor)
+        if after.state is CaptureState.FINISHED:
+            self._spawn(self._wind_up(at, EndReason.STOPPED_BY_CLINICIAN), "wind_up")
+        elif after.state is CaptureState.DISCARDED:
+            self._spawn(self._throw_away(at), "throw_away")
+
+    async def consent(
+        self,
+        actor: Actor,
+        participant_id: str,
+        decision: ConsentState,
+        *,
+        method: str,
+        text_version: str,
+        message_id: str | None,
+        seq: int | None,
+    ) -> Ack:
+        """Take a participant's own answer."""
+        action = {
+            ConsentState.GRANTED: Action.GRANT,
+            ConsentState.DECLINED: Action.DECLINE,
+            ConsentState.REVOKED: Action.REVOKE,
+        }[decision]
+        permit(actor, action, about=participant_id)
+        seat = self.lobby.seat(participant_id)
+        known = self._acks.recent(actor.name, message_id)
+        if known is not None:
+            return known
+        at = self._now_sample()
+        if decision is not ConsentState.GRANTED and self.media is not None:
+            seat.consent = decision if seat.consent is not ConsentState.REVOKED else seat.consent
+            self._apply_gates(at)
+            self.media.drop_open(participant_id)
+        async with self._lock:
+            remembered = await self._acks.find(actor.name, message_id)
+            if remembered is not None:
+                return remembered
+            if seq is not None and seq < self._control_seq and decision is ConsentState.GRANTED:
+                raise PreconditionFailed("The session changed since you saw it.", seq=self.record.seq)
+            seat.consent = next(
+                p.consent for p in await self._store.participants(self.session_id) if p.id == participant_id
+            )
+            try:
+                await self._record_consent(seat, decision, method, text_version, actor)
+            finally:
+                self._apply_gates(self._now_sample())
+            await self._after_consent(decision, at)
+            ack = Ack(self.view.state, ms_of(at), self.record.seq)
+            await self._acks.keep(actor.name, message_id, ack)
+        await self.lobby.send_roster(self.bot_seat())
+        await self._tell_state()
+        return ack
+
+    async def _after_consent(self, decision: ConsentState, at: int) -> None:
+        clients = [s for s in self.lobby.seats.values() if s.member.role in CLIENT_SIDE]
+        nobody_left = all(s.consent in {ConsentState.DECLINED, ConsentState.REVOKED} for s in clients)
+        if decision is ConsentState.DECLINED and nobody_left and self.view.state is CaptureState.CONSENT_PENDING:
+            await self._move(CaptureView(CaptureState.OFF), at, None)
+            await self._send_bot_home(EndReason.CONSENT_DECLINED)
+            return
+        await self._resettle()
+
+    def _consented(self) -> bool:
+        people = [
+            Presence(s.member.participant_id, s.member.role, s.present, s.consent) for s in self.lobby.seats.values()
+        ]
+        return consent_holds(people, pause_all=self.config.consent.late_joiner == "pause_all")
+
+    async def _resettle(self) -> None:
+        """Let capture follow consent."""
+        after = settle(self.view, consented=self._consented())
+        if after != self.view:
+            await self._move(after, self._now_sample(), None)
+
+    async def _move(self, after: CaptureView, at: int, actor: Actor | None) -> None:
+        """Make ``after`` the state: gates first, then the record. A failed record never reopens a gate."""
+        before, self.view = self.view, after
+        self._apply_gates(at)
+        kind, columns = self._change_of(after)
+        try:
+            self.record = await self._store.change(
+                self.session_id,
+                kind,
+                data={
+                    "state": after.state.value,
+                    "effective_at_ms": ms_of(at),
+                    "by": actor.name if actor else "system",
+                },
+                capture=after.state,
+                pause_reasons=after.reasons,
+                **columns,
+            )
+        except QuietnoteError as error:
+            if after.state in {CaptureState.CAPTURING, CaptureState.CONSENT_PENDING}:
+                self.view = before
+                self._apply_gates(self._now_sample())
+            else:
+                self.view = CaptureView(CaptureState.PAUSED, before.reasons | {PauseReason.CLINICIAN})
+            log.error("state_not_recorded", session_id=self.session_id, error=type(error).__name__)
+            raise Overloaded("The change could not be stored; recording is held.") from None
+        if before.state is CaptureState.PAUSED and after.state is not CaptureState.DISCARDED:
+            await self._store.add_gap(
+                self.session_id,
+                Gap(ms_of(self._since_sample), ms_of(at), GapReason.PAUSED, None, tuple(sorted(before.reasons))),
+            )
+        if before.state is not after.state:
+            self._since_sample = at
+        self._control_seq = self.record.seq
+
+    def _change_of(self, after: CaptureView) -> tuple[str, dict[str, Any]]:
+        """The event's name and the columns that go with a move of the capture machine."""
+        record, now = self.record, self._clock.now()
+        match after.state:
+            case CaptureState.CAPTURING if record.audio is AudioState.ABSENT:
+                columns = {"audio": AudioState.HELD, "transcript": TranscriptState.LIVE, "captured_from": now}
+                return "capture.started", columns
+            case CaptureState.CAPTURING:
+                return "capture.resumed", {}
+            case CaptureState.PAUSED:
+                return "capture.paused", {}
+            case CaptureState.FINISHED:
+                kept = timedelta(days=self.config.retention.transcript_days)
+                erase = timedelta(hours=self.config.retention.erase_audio_within_h)
+                columns = {"ended_at": now, "purge_at": now + kept, "erase_by": now + erase}
+                return "capture.finished", columns
+            case CaptureState.DISCARDED:
+                return "capture.discarded", {"ended_at": now}
+            case CaptureState.CONSENT_PENDING:
+                return "capture.consent_pending", {}
+            case _:
+                return "capture.off", {}
+
+    async def _record_consent(
+        self, seat: Seat, decision: ConsentState, method: str, text_version: str, actor: Actor
+    ) -> None:
+        text = wording.consent_text(self.config, self.record.language)
+        self.record = await self._store.record_consent(
+            self.session_id,
+            seat.member.participant_id,
+            decision,
+            method=method,
+            text_version=text_version or text.version,
+            text_sha256=hashlib.sha256(text.text.encode()).hexdigest(),
+            by=actor.name,
+        )
+        seat.consent = decision
+        self._control_seq = self.record.seq
+
+    async def _ask(self, seat: Seat) -> None:
+        system = Actor(ActorKind.SYSTEM, self.record.clinic_id)
+        await self._record_consent(seat, ConsentState.REQUESTED, "asked", "", system)
+
+    async def _wind_up(self, at: int, reason: EndReason) -> None:
+        """After Finish: the last words, the books, the bot home, and the rest is the workflow's."""
+        media = self.media
+        if media is not None:
+            closes = await media.finish(at)
+            if not closes:
+                log.error("ledger_does_not_close", session_id=self.session_id)
+                self._warn("ledger-open", None)
+            await self._tell_ledger()
+        async with self._lock:
+            await self._send_bot_home(reason)
+        await self._services.begin_aftercall(self.session_id)
+        await self._tell_state()
+
+    async def _throw_away(self, at: int) -> None:
+        """After Discard: nothing that was captured or recognised is kept."""
+        if self.media is not None:
+            await self.media.discard(at)
+        async with self._lock:
+            await self._send_bot_home(EndReason.STOPPED_BY_CLINICIAN)
+        await self._services.discard_session(self.session_id)
+        await self.refresh()
+
+    async def end(self, actor: Actor, reason: EndReason) -> None:
+        """The call ended without Finish: what was captured is finished all the same."""
+        async with self._lock:
+            if self.view.state not in {CaptureState.CAPTURING, CaptureState.PAUSED}:
+                return
+            at = self._now_sample()
+            await self._move(CaptureView(CaptureState.FINISHED), at, actor)
+            self._spawn(self._wind_up(at, reason), "wind_up")
+        await self._tell_state()
+
+    async def _watch_presence(self) -> None:
+        """Carry out what :mod:`bot.control.watch` says of who is there."""
+        verdict = watch.judge(
+            self.view, self.lobby, self.config.capture, now_s=self._clock.monotonic_s(), call_ms=self.now_ms()
+        )
+        system = Actor(ActorKind.SYSTEM, self.record.clinic_id)
+        if isinstance(verdict, EndReason):
+            await self.end(system, verdict)
+        elif verdict is not watch.Verdict.STAY:
+            async with self._lock:
+                if verdict is watch.Verdict.HOLD:
+                    after = hold(self.view, PauseReason.CLINICIAN_ABSENT)
+                else:
+                    after = lift(self.view, PauseReason.CLINICIAN_ABSENT, consented=self._consented())
+                await self._move(after, self._now_sample(), system)
+            await self._tell_state()
+
+    async def resume_after_crash(self) -> None:
+        """Come back into the state the process left: what is in the spool is recognised, paused stays paused."""
+        assert self.record.call_started_at is not None
+        self._call_clock = CallClock(self._clock, started_at=self.record.call_started_at)
+        for seat in self.lobby.seats.values():
+            seat.left_at_s = self._clock.monotonic_s() if seat.admitted else None
+        await self._move_bot(BotState.REJOINING)
+        await self._open_media(
+            {s.member.participant_id: s.member.role for s in self.lobby.seats.values() if s.admitted}
+        )
+        assert self.media is not None
+        gone_from = await self.media.recover()
+        now = self._now_sample()
+        if gone_from is not None and now > gone_from:
+            gap = Gap(ms_of(gone_from), ms_of(now), GapReason.INTERRUPTED)
+            await self._store.add_gap(self.session_id, gap)
+        self._apply_gates(now)
+        self._since_sample = now
+        await self._move_bot(BotState.IN_CALL)
+
+    async def abandon(self) -> None:
+        """The process stopped while consent was asked for: nothing was captured, so there is nothing to keep."""
+        await self._move(CaptureView(CaptureState.OFF), 0, None)
+        await self._send_bot_home(EndReason.PLATFORM_ERROR)
+
+    async def refresh(self) -> None:
+        """Take up what the workflow changed, and tell the pages."""
+        self.record = await self._store.get(self.session_id)
+        await self._tell_state()

@@ -1,0 +1,166 @@
+"""What every part of a live session stands on: its record, its people, its clock, and telling them all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from bot.clinics import ClinicConfig
+from bot.clock import CallClock
+from bot.control import wording
+from bot.control.callmedia import CallMedia, MediaServices
+from bot.control.capture import (
+    CaptureView,
+)
+from bot.control.lobby import BOT_ID, BOT_NAME, Lobby
+from bot.control.memory import AckMemory
+from bot.control.telling import Teller
+from bot.errors import (
+    QuietnoteError,
+)
+from bot.events import (
+    BotState,
+    CaptureState,
+    ms_of,
+)
+from bot.store.bus import Bus
+from bot.store.sessions import SessionRecord, SessionStore
+
+log = structlog.get_logger()
+
+BOT_PRESENT = frozenset(
+    {BotState.REQUESTED, BotState.JOINING, BotState.WAITING_FOR_CLIENT, BotState.IN_CALL, BotState.REJOINING}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveServices:
+    """What live sessions are built from."""
+
+    media: MediaServices
+    bus: Bus
+    begin_aftercall: Callable[[str], Awaitable[None]]
+    discard_session: Callable[[str], Awaitable[None]]
+    """Erase the audio, destroy the words, issue the receipts."""
+
+
+class Stage:
+    """The state of one live session, and the ways to tell of it."""
+
+    def __init__(self, services: LiveServices, record: SessionRecord, lobby: Lobby) -> None:
+        self._services = services
+        self._store: SessionStore = services.media.store
+        self._clock = services.media.clock
+        self.record = record
+        self.config = ClinicConfig.model_validate(record.snapshot)
+        self.lobby = lobby
+        self.view = CaptureView(record.capture, record.pause_reasons)
+        self.media: CallMedia | None = None
+        self._call_clock: CallClock | None = None
+        self._lock = asyncio.Lock()
+        self._acks = AckMemory(self._store, record.id)
+        self._teller = Teller(
+            record.id, lobby, services.bus, services.media.vault, client_captions=self.config.capture.client_captions
+        )
+        self._control_seq = record.seq
+        self._since_sample = 0
+        self._ticker: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._warnings: dict[tuple[str, str | None], int] = {}
+
+    @property
+    def session_id(self) -> str:
+        """The session's id."""
+        return self.record.id
+
+    def now_ms(self) -> int:
+        """Milliseconds on the call's clock; 0 before the first Start."""
+        return self._call_clock.now_ms() if self._call_clock else 0
+
+    def bot_seat(self) -> dict[str, str] | None:
+        """The bot as the roster shows it, or None while there is none."""
+        if self.record.bot not in BOT_PRESENT or self.media is None or self.media.room is None:
+            return None
+        return {"participant_id": BOT_ID, "display_name": BOT_NAME, "state": self._scribe_state()}
+
+    def state_message(self) -> dict[str, Any]:
+        """The session's state, for pages and streams."""
+        record = self.record
+        return {
+            "type": "state",
+            "session_id": record.id,
+            "seq": record.seq,
+            "bot": record.bot.value,
+            "bot_end_reason": record.bot_end_reason.value if record.bot_end_reason else None,
+            "capture": self.view.state.value,
+            "pause_reasons": sorted(reason.value for reason in self.view.reasons),
+            "since_ms": ms_of(self._since_sample),
+            "now_ms": self.now_ms(),
+            "audio": record.audio.value,
+            "transcript": record.transcript.value,
+            "note": record.note.value,
+            "note_id": record.note_id,
+            "words": wording.status_words(self.view.state, record.transcript, record.note),
+            "attributes": {"scribe.state": self._scribe_state()},
+        }
+
+    def _scribe_state(self) -> str:
+        return {
+            CaptureState.CAPTURING: "capturing",
+            CaptureState.PAUSED: "paused",
+            CaptureState.CONSENT_PENDING: "waiting",
+        }.get(self.view.state, "off")
+
+    def _now_sample(self) -> int:
+        return self._call_clock.now_sample() if self._call_clock else 0
+
+    def _on_fault(self, slug: str) -> None:
+        self._warn(slug, None)
+
+    def _warn(self, slug: str, participant_id: str | None) -> None:
+        if (slug, participant_id) in self._warnings:
+            return
+        self._warnings[slug, participant_id] = self.now_ms()
+        message = {"type": "warning", "slug": slug, "participant_id": participant_id, "since_ms": self.now_ms()}
+        self._spawn(self.broadcast(message), "warn")
+
+    async def broadcast(self, message: Mapping[str, Any]) -> None:
+        """To the pages that may see it, the data channels, and, sealed, the streams."""
+        await self._teller.tell(message, self.media.room if self.media is not None else None)
+
+    async def _tell_state(self) -> None:
+        await self.lobby.send_roster(self.bot_seat())
+        await self.broadcast(self.state_message())
+
+    async def _tell_ledger(self) -> None:
+        if self.media is None:
+            return
+        lanes = {
+            pid: {
+                f"{part}_ms": ms_of(getattr(ledger, part))
+                for part in ("captured", "paused", "withheld", "lost", "absent")
+            }
+            for pid, ledger in self.media.ledgers().items()
+        }
+        await self.broadcast({"type": "ledger", "lanes": lanes})
+
+    def _spawn(self, work: Awaitable[None], name: str) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except QuietnoteError as error:
+                log.error("session_task_failed", session_id=self.session_id, task=name, error=type(error).__name__)
+                self._on_fault(getattr(error, "slug", "overloaded"))
+
+        task = asyncio.create_task(run(), name=f"{name}:{self.session_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settle_tasks(self) -> None:
+        """Wait for what is under way (the end of a call, a discard)."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
