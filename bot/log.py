@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping
 from enum import Enum
 from types import TracebackType
 from typing import Any, TextIO
@@ -143,13 +142,3 @@ class _Loggers:
 
     def __call__(self, *_args: Any) -> logging.Logger:
         return logging.getLogger("bot")
-
-
-def bind(**ids: str) -> Mapping[str, Any]:
-    """Bind ids to every line of the current context; give the result to :func:`unbind`."""
-    return structlog.contextvars.bind_contextvars(**ids)
-
-
-def unbind(tokens: Mapping[str, Any]) -> None:
-    """Take back what :func:`bind` bound."""
-    structlog.contextvars.reset_contextvars(**tokens)

@@ -54,6 +54,7 @@ async def run(
     model: str = "tiny.en",
     calls: int = 1,
     clinic_id: str = "demo",
+    warm_up_s: float = WARM_UP_S,
     progress: Progress = to_stderr,
 ) -> dict[str, Any]:
     """Measure ``calls`` copies of the call ``BASE`` at once; the figures as printed. Raises :class:`BenchFailed`."""
@@ -67,7 +68,7 @@ async def run(
         progress(f"service is up (process {service.pid}); warming up")
         demo = load()
         warm = {"doctor": demo.path("clinician"), "patient": demo.path("client")}
-        await _play(service, clinic_id, warm, WARM_UP_S, 1, lambda _: None)
+        await _play(service, clinic_id, warm, warm_up_s, 1, lambda _: None)
         progress(f"playing {seconds:g} s, {calls} call(s)")
         heard = await _play(service, clinic_id, files, seconds, calls, progress)
     progress("offline pass over the source lanes")

@@ -314,7 +314,6 @@ class CallMedia:
         if committer is not None:
             await self._to_store.put(None)
             await asyncio.wait_for(committer, DRAIN_TIMEOUT_S)
-        self._services.scheduler.forget(self._session_id)
 
     async def _on_worker(self, act: Callable[[_Lane], None]) -> None:
         """Run ``act`` for every lane on the media thread, and wait until it is done."""

@@ -12,15 +12,13 @@ from collections.abc import Iterable
 
 GAP_WORDS = 4
 _WORD = re.compile(r"[a-z0-9à-öø-ÿ'’%]+\*?")
-_POINT = re.compile(r"(?<=\d)[.,](?=\d)")
+_TOKEN = re.compile(r"\d+(?:[.,]\d+)+|(?:[^\W_]|['%])+")
 
 
 def plain(text: str) -> str:
-    """``text`` as cues see it: lower case, words and apostrophes, single spaces; decimal points stay in numbers."""
+    """``text`` as cues see it: lower case, words and apostrophes, single spaces; points stay inside numbers."""
     lowered = text.lower().replace("’", "'").replace("‘", "'")
-    kept = _POINT.sub("\0", lowered)
-    words = re.split(r"[^\w'%\0]+|_+", kept)
-    return " ".join(word.strip("'").replace("\0", ".") for word in words if word.strip("'"))
+    return " ".join(word for token in _TOKEN.findall(lowered) if (word := token.strip("'")))
 
 
 def phrase_error(phrase: str) -> str | None:

@@ -228,3 +228,9 @@ async def test_there_is_an_end_to_how_many_streams(tmp_path: Path) -> None:
         session_id = (await world.session())["session"]["id"]
         answer = await world.client.get(f"/v1/sessions/{session_id}/events", headers=DEV)
         problem_of(answer, 503, "overloaded")
+
+
+async def test_tries_are_counted_over_all_processes(live_world: World) -> None:
+    bus = live_world.services.bus
+    assert [await bus.count("login-as:0123", 60) for _ in range(3)] == [1, 2, 3]
+    assert await bus.count("login-as:4567", 60) == 1

@@ -13,7 +13,7 @@ from bot.bench import live, noise
 from bot.demo.dialogue import load
 from bot.errors import ConfigInvalid
 
-SECONDS = 12.0
+SECONDS = 9.0
 
 
 def a_recording(folder: Path) -> Path:
@@ -32,12 +32,12 @@ def a_recording(folder: Path) -> Path:
 @pytest.mark.timeout(300)
 async def test_a_call_is_measured(tmp_path: Path) -> None:
     lines: list[str] = []
-    figures = await live.run(a_recording(tmp_path), SECONDS, progress=lines.append)
+    figures = await live.run(a_recording(tmp_path), SECONDS, warm_up_s=3.0, progress=lines.append)
 
     assert figures["wer"]["all"] <= figures["wer_offline"]["all"] + 0.2
     assert figures["wer_offline"]["all"] <= 0.1
     assert set(figures["wer"]) == {"doctor", "patient", "all"}
-    assert figures["segments"] >= 3
+    assert figures["segments"] >= 2
     assert figures["final_latency_ms"]["p50"] is not None
     assert figures["final_latency_ms"]["p95"] >= figures["final_latency_ms"]["p50"]
     assert figures["start_to_first_frame_ms"] > 0

@@ -65,6 +65,6 @@ def create_app(services: Services) -> FastAPI:
     for part in (health, auth, join, sessions, capture, events, notes, inbox, receipts, clinics, rooms):
         app.include_router(part.router)
     app.include_router(page_routes(UI))
-    app.mount("/ui", Assets(directory=UI), name="ui")
+    app.mount("/ui", Assets(UI), name="ui")
     app.add_middleware(Edge, services=services)
     return app

@@ -53,4 +53,5 @@ async def _ask(name: str, check: HealthCheck) -> str | None:
 @router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
 async def metrics(services: Served) -> Response:
     """Numbers of this process: no ids, no words."""
-    return Response(services.metrics.render(), media_type=CONTENT_TYPE)
+    text = await asyncio.to_thread(services.metrics.render)  # it reads the process's own figures from the system
+    return Response(text, media_type=CONTENT_TYPE)

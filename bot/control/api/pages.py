@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -60,6 +61,13 @@ PAGES: Mapping[str, str] = {
 
 class Assets(StaticFiles):
     """The files of the pages; a browser asks each time whether they changed."""
+
+    def __init__(self, folder: Path) -> None:
+        # the system's table of types is read now, not at the first request; what it says of scripts is not relied on
+        mimetypes.init()
+        for kind, ending in (("text/javascript", ".js"), ("text/css", ".css"), ("image/svg+xml", ".svg")):
+            mimetypes.add_type(kind, ending)
+        super().__init__(directory=folder)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """The file, or a problem."""

@@ -74,7 +74,7 @@ class Sink:
 
 
 class ScriptedVad:
-    """Calls a frame speech when its first sample is positive: 1000 -> 0.9, 0 -> 0.02, 400 -> 0.4."""
+    """Rates a frame by its loudest sample: 1000 -> 0.9, 0 -> 0.02, 300 -> 0.27."""
 
     def __init__(self) -> None:
         self.states = 0

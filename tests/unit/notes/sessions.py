@@ -28,7 +28,7 @@ clinician: Last time we talked about the worry diary. Did you try it?
 client: I tried it three times. It helped a bit, I was calmer afterwards.
 clinician: I notice you look more tired than last time.
 client: Yeah.
-clinician: Sometimes when things get this hard, people think about hurting themselves. Have you had thoughts of ending your life?
+clinician: When things get this hard, people may think of hurting themselves. Have you had thoughts of ending your life?
 client: No. I had a moment on Tuesday when I thought they would be better off without me. But I would never do anything.
 clinician: Thank you for telling me. Do you feel safe at home?
 client: Yes, I do.
@@ -50,11 +50,11 @@ def talk(text: str, *, session_id: str = "ses_1") -> Transcript:
     """A transcript of lines ``role[number]: words``, ten seconds apart."""
     segments = []
     for n, line in enumerate(filter(None, map(str.strip, text.splitlines()))):
-        who, _, words = line.partition(": ")
+        who, _, words = line.partition(":")
         role = Role(who.rstrip("0123456789"))
         start_ms = n * 10_000
         segments.append(
-            Segment(f"seg_{n}", 1, True, f"lane_{who}", f"p_{who}", role, start_ms, start_ms + 8_000, words)
+            Segment(f"seg_{n}", 1, True, f"lane_{who}", f"p_{who}", role, start_ms, start_ms + 8_000, words.strip())
         )
     return Transcript(session_id, tuple(segments))
 

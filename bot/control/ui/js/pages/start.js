@@ -173,8 +173,9 @@ class StartPage {
 }
 
 function row(session) {
-  const pill = el("qn-status");
-  pill.show(session.words);
+  const signed = session.note === "signed" || session.note === "amended";
+  const pill = signed ? el("span", { class: "signed" }, icon("check", 16), "Signed") : el("qn-status");
+  if (!signed) pill.show(session.words);
   const over = session.capture === "finished";
   const link = invitation.of(session.id);
   const copy = link && !over && session.capture !== "discarded" ? copyButton(link, clientOf(session)) : null;
