@@ -208,14 +208,20 @@ class CallMedia:
 
     # -- gates -------------------------------------------------------------------------------------------------------
 
-    def set_gates(self, gates: Mapping[str, GateState], at_sample: int) -> None:
-        """Set each participant's gate from ``at_sample`` on. Safe at any moment; nothing is awaited."""
+    def set_gates(self, gates: Mapping[str, GateState], at_sample: int) -> int:
+        """Set each participant's gate from ``at_sample`` on; the sample from which all of them really hold.
+
+        Safe at any moment; nothing is awaited. A lane that is already past ``at_sample`` (packets may run a few
+        milliseconds ahead of the clock) changes where it is.
+        """
+        holds = at_sample
         for participant_id, state in gates.items():
             lane_id = self._lane_of.get(participant_id)
             if lane_id is None or self._gates.get(participant_id) is state:
                 continue
             self._gates[participant_id] = state
-            self._lanes[lane_id].pipeline.set_state(state, at_sample)
+            holds = max(holds, self._lanes[lane_id].pipeline.set_state(state, at_sample))
+        return holds
 
     def drop_open(self, participant_id: str) -> None:
         """Throw away what of this lane is not yet in words: the open window, the pre-roll, waiting decodes."""

@@ -64,7 +64,8 @@ class StatusMessage(_Message):
 
 
 ControlMessage = CaptureMessage | ConsentMessage | StatusMessage
-CONTROL_TYPES = frozenset({"start", "pause", "resume", "finish", "discard", "consent", "status"})
+CONTROL_TYPES_LIST = ("start", "pause", "resume", "finish", "discard", "consent", "status")
+CONTROL_TYPES = frozenset(CONTROL_TYPES_LIST)
 _adapter: TypeAdapter[ControlMessage] = TypeAdapter(
     Annotated[CaptureMessage | ConsentMessage | StatusMessage, Field(discriminator="type")]  # type: ignore[arg-type]
 )
@@ -86,6 +87,8 @@ def decode(payload: bytes | str, *, limit: int = MAX_CHANNEL_BYTES) -> Mapping[s
 
 def parse(message: Mapping[str, Any]) -> ControlMessage:
     """The typed control message. Raises :class:`ConfigInvalid` naming the field that is wrong."""
+    if message.get("type") not in CONTROL_TYPES_LIST:
+        raise ConfigInvalid(f"type: must be one of {', '.join(CONTROL_TYPES_LIST)}.")
     try:
         return _adapter.validate_python(dict(message))
     except ValidationError as error:

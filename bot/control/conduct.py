@@ -70,7 +70,7 @@ class Conduct(BotRun):
             return known
         at = self._now_sample()
         if action in NEVER_STALE and self.media is not None and self.view.state is CaptureState.CAPTURING:
-            self.media.set_gates(self._gates(hold(self.view, PauseReason.CLINICIAN)), at)
+            at = self.media.set_gates(self._gates(hold(self.view, PauseReason.CLINICIAN)), at)
         async with self._lock:
             remembered = await self._acks.find(actor.name, message_id)
             if remembered is not None:

@@ -114,6 +114,8 @@ class LiveSession(Conduct):
         """Everything a page says after hello."""
         try:
             kind = message.get("type")
+            if not isinstance(kind, str):
+                raise ConfigInvalid("type: must be a text.")
             if kind in channel.CONTROL_TYPES:
                 await self._control(member, message, link.send)
             elif kind == "ping":
@@ -227,7 +229,7 @@ class LiveSession(Conduct):
                 continue
             media.tick()
             if tick % LEVELS_EVERY == 0 and (levels := media.levels()):
-                await self.lobby.broadcast({"type": "levels", "levels": levels})
+                await self.broadcast({"type": "levels", "levels": levels})
             if tick % LEDGER_EVERY == 0:
                 try:
                     await media.save_ledgers()

@@ -94,10 +94,6 @@ class Lobby:
         seat.link, seat.left_at_s = None, now_s
         return True
 
-    async def broadcast(self, message: Mapping[str, Any], *, admitted_only: bool = True) -> None:
-        """Send to every page."""
-        await self.send_where(message, lambda seat: seat.admitted or not admitted_only)
-
     async def send_where(self, message: Mapping[str, Any], wanted: Any) -> None:
         """Send to every page whose seat ``wanted`` accepts."""
         links = [seat.link for seat in self.seats.values() if seat.link is not None and wanted(seat)]

@@ -34,7 +34,7 @@ START_PROBABILITY = 0.35
 END_PROBABILITY = 0.2
 """Between the two what was goes on: hysteresis. The model's usual 0.5 leaves out short answers on real calls (a plain
 "No." at full loudness reached 0.44); at 0.35 every timed turn of three calls (269) is in a window, for 2 % more sound,
-and sixteen minutes of noise and music make no window."""
+and seventeen minutes of noise and music make no window."""
 PRE_ROLL = 16 * FRAME
 """512 ms."""
 END_SILENCE = 550 * SAMPLES_PER_MS

@@ -139,6 +139,11 @@ def content_stems(text: str) -> list[str]:
     return [stem(w) for w in plain(text).split() if w not in STOP_WORDS and w not in HESITATIONS and len(w) > 1]
 
 
+def without_numbers(text: str) -> str:
+    """``text`` as plain words without its numbers."""
+    return " ".join(w for w in plain(text).split() if w not in _NUMBER_WORDS and w not in _TIMES and not w[0].isdigit())
+
+
 def negated(text: str) -> bool:
     """True when ``text`` holds a word of negation."""
     return NEGATIONS.search(_FALSE_NEGATIONS.without(plain(text)))

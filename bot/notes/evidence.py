@@ -23,7 +23,17 @@ from bot.events import (
     SentenceStatus,
 )
 from bot.notes.cues import Cues, plain
-from bot.notes.english import TO_THE_SCRIBE, UNSEEN, content_stems, listed, negated, numbers, smooth, stem
+from bot.notes.english import (
+    TO_THE_SCRIBE,
+    UNSEEN,
+    content_stems,
+    listed,
+    negated,
+    numbers,
+    smooth,
+    stem,
+    without_numbers,
+)
 from bot.notes.frames import ATTRIBUTED, MOMENT, QUOTE, moment
 from bot.notes.hashes import text_sha256
 from bot.notes.units import sentences_of
@@ -323,7 +333,7 @@ def _yes_no(answer: str) -> bool | None:
 
 
 def _content(text: str) -> set[str]:
-    return set(content_stems(text)) - FRAME
+    return set(content_stems(without_numbers(text))) - FRAME
 
 
 def _share(sentence: NoteSentence, ground: _Ground) -> float:

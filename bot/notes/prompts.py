@@ -58,7 +58,8 @@ class Line:
     def __init__(self, alias: str, by: str, words: str, evidence: Evidence) -> None:
         self.alias = alias
         self.evidence = evidence
-        self.text = json.dumps({"id": alias, "by": by, "words": words}, ensure_ascii=False)
+        line = json.dumps({"id": alias, "by": by, "words": words}, ensure_ascii=False)
+        self.text = line.replace("<", "\\u003c")  # no words can end the record
 
 
 def lines_of(request: NoteRequest) -> list[Line]:

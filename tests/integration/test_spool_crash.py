@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +40,8 @@ pipeline = LanePipeline(
     on_window=lambda window: finals.append(window) if window.final else None,
 )
 pipeline.set_state(GateState.OPEN, 0)
-pcm = np.concatenate([np.full(n * 16000, loud, np.int16) for n, loud in ((2, 1000), (3, 0), (2, 777), (3, 0), (2, 1000))])
+parts = ((2, 1000), (3, 0), (2, 777), (3, 0), (2, 1000))
+pcm = np.concatenate([np.full(n * 16000, loud, np.int16) for n, loud in parts])
 for at in range(0, len(pcm), 960):
     pipeline.gate(AudioFrame("lane", at, pcm[at : at + 960]))
 pipeline.committed(finals[0].end_sample)
@@ -51,13 +51,18 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture
-def killed(tmp_path: Path) -> Iterator[tuple[Path, int, str]]:
+def killed(tmp_path: Path) -> tuple[Path, int, str]:
     ended = subprocess.run(
-        [sys.executable, "-c", CAPTURE, str(tmp_path)], check=False, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", CAPTURE, str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).resolve().parents[2],
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     committed, window_id = ended.stdout.split()
-    yield tmp_path, int(committed), window_id
+    return tmp_path, int(committed), window_id
 
 
 def test_another_process_goes_on_where_words_end(killed: tuple[Path, int, str]) -> None:
@@ -94,7 +99,7 @@ def test_erased_chunks_cannot_be_opened_with_any_key_left(killed: tuple[Path, in
         except KeyDestroyed:
             continue
     for path in sorted(thief.rglob("*.chunk")):
-        index, start = path.name.split(".")[:2]
+        number, start = path.name.split(".")[:2]
         if (int(start) + SECOND) > 6 * SECOND:
             continue
         sealed = path.read_bytes()
@@ -102,7 +107,7 @@ def test_erased_chunks_cannot_be_opened_with_any_key_left(killed: tuple[Path, in
         for key in keys:
             with pytest.raises(InvalidTag):
                 AESGCM(key).decrypt(
-                    sealed[1:13], sealed[13:], f"quietnote chunk:ses:lane:{int(index)}:{start}".encode()
+                    sealed[1:13], sealed[13:], f"quietnote chunk:ses:lane:{int(number)}:{start}".encode()
                 )
     assert vault.destroy_audio("ses") == 1
     assert not list(Spool(thief, vault, "ses", "lane").read())

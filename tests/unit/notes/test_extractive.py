@@ -238,35 +238,8 @@ def test_one_word_is_enough_for_a_draft_that_does_not_break() -> None:
 
 WORDS = st.sampled_from(
     [
-        "I",
-        "you",
-        "feel",
-        "not",
-        "never",
-        "sad",
-        "happy",
-        "20",
-        "mg",
-        "kill",
-        "myself",
-        "sleep",
-        "no",
-        "yes",
-        "um",
-        "and",
-        "because",
-        "mother?",
-        "work.",
-        "pain,",
-        "the",
-        "it.",
-        "…",
-        "“",
-        "”",
-        '"',
-        "'",
-        "3",
-        "plan",
+        *("I", "you", "feel", "not", "never", "sad", "happy", "20", "mg", "kill", "myself", "sleep", "no", "yes", "um"),
+        *("and", "because", "mother?", "work.", "pain,", "the", "it.", "…", "“", "”", '"', "'", "3", "plan"),
     ]
 )
 LINES = st.lists(

@@ -3,7 +3,7 @@
 import { attr } from "../js/dom.js";
 import { meterShare } from "../js/levels.js";
 
-const BARS = 12;
+const BARS = 9;
 
 export class LevelMeter extends HTMLElement {
   #lit = -1;

@@ -166,12 +166,14 @@ export class CallView {
   #devices() {
     const { devices } = this.#room;
     const muted = devices.muted;
-    showButton(this.micButton, muted || !devices.audio ? "mic-off" : "mic", devices.audio ? (muted ? "Unmute" : "Mute") : "Microphone");
+    showButton(this.micButton, muted || !devices.audio ? "mic-off" : "mic", devices.audio ? (muted ? "Unmute" : "Mute") : "No mic");
     this.micButton.dataset.off = String(muted || !devices.audio);
     showButton(this.cameraButton, devices.video ? "camera" : "camera-off", devices.video ? "Camera off" : "Camera on");
     this.cameraButton.dataset.off = String(!devices.video);
-    this.#help("microphone", microphoneHelp(devices.mic), devices.mic === "silent" ? "warn" : "bad", () => devices.openMicrophone());
-    this.#help("camera", cameraHelp(devices.camera), "info", () => devices.openCamera(), true);
+    const mute = microphoneHelp(devices.mic);
+    this.#help("microphone", mute, devices.mic === "silent" ? "warn" : "bad", () => devices.openMicrophone());
+    // one thing at a time: without a microphone the camera can wait
+    this.#help("camera", mute ? null : cameraHelp(devices.camera), "info", () => devices.openCamera(), true);
   }
 
   #help(key, help, tone, retry, closable = false) {

@@ -88,7 +88,7 @@ export function problemWords(problem) {
 const FAILURES = {
   "capture-no-audio": ["No sound was captured", "Recording was on, but no microphone sent any sound, so there is nothing to write a note from."],
   "audio-too-short": ["Nothing was said", "No words were heard while recording, so there is nothing to write a note from."],
-  "note-generation-failed": ["The note could not be written", "The transcript is kept until it is due to be deleted. The service tries again by itself where that helps."],
+  "note-generation-failed": ["The note could not be written", "The writer could not make a note from what was said."],
   "transcription-failed": ["The words could not be recognised", "Part of the sound could not be turned into words. The sound itself is destroyed all the same."],
 };
 

@@ -217,7 +217,7 @@ class CallPage {
           title: `${name} withdrew consent`,
           words: "Recording stopped at that moment. What was written down before is still here until you decide.",
           actions: [
-            { label: "Discard it", act: () => this.#discard(), accent: true },
+            { label: "Discard it", act: () => this.#discard() },
             { label: "Finish with what there is", act: () => this.#capture("finish") },
           ],
         });

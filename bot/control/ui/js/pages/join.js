@@ -258,4 +258,6 @@ class JoinPage {
   }
 }
 
+// another link opened in this tab changes only what stands after the #
+addEventListener("hashchange", () => location.reload());
 new JoinPage().start();

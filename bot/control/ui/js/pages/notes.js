@@ -131,7 +131,7 @@ class NotesPage {
   /** What is looked at is read. */
   async #markRead() {
     const items = this.#unread.get(this.#selected) ?? [];
-    if (!items.length || !this.#note) return;
+    if (!items.length || this.#shownKey === null) return;
     this.#unread.delete(this.#selected);
     await Promise.all(items.map((item) => post(`/v1/inbox/${encodeURIComponent(item.id)}/read`).catch(() => null)));
     this.header.refreshBadge();
