@@ -1,12 +1,13 @@
 """Whisper by faster-whisper and CTranslate2: the one module that imports them.
 
-Windows are padded to ``max(8 s, length + 1 s)`` instead of Whisper's 30 s, with timestamp tokens on and the output
-capped by the window's length: a third of the cost for the same words (bench/README.md). A decode that repeats itself or
-runs into its cap is thrown away and made again at 30 s.
+Windows are padded to ``max(12 s, length + 1 s)`` instead of Whisper's 30 s, with timestamp tokens on and the output
+capped by the window's length: half the cost for nearly the same words. A decode that repeats itself or runs into its
+cap is thrown away and made again at 30 s.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass
 from math import exp
@@ -18,9 +19,12 @@ from bot.asr.engine import AsrEngine, Recognition
 from bot.asr.models import ModelFiles
 from bot.events import SAMPLE_RATE_HZ, Pcm, Word
 
+WORD = re.compile(r"\w+")
 HOP = 160
 """Samples of one feature frame: 10 ms."""
-PAD_S = 8.0
+PAD_S = 12.0
+"""Over 25 minutes of three real calls, word errors of windows padded to 8, 10 and 12 s were 26.4, 24.7 and 22.9 %, those of
+a whole-file pass 21.8 %; more did not help."""
 PAD_BEYOND_S = 1.0
 FULL_S = 30.0
 TOKENS_PER_S = 7
@@ -45,7 +49,21 @@ class _Decode:
 
     @property
     def failed(self) -> bool:
-        return self.capped or self.compression > MAX_COMPRESSION
+        return self.capped or self.compression > MAX_COMPRESSION or repeats_itself(self.text)
+
+
+def repeats_itself(text: str) -> bool:
+    """True when a phrase stands several times in a row: a single word four times, a longer one until it makes six words.
+
+    People do repeat themselves; the second decode, at full length, has the last word.
+    """
+    words = WORD.findall(text.lower())
+    for size in range(1, len(words) // 2 + 1):
+        times = 4 if size == 1 else max(2, -(-6 // size))
+        for start in range(len(words) - size * times + 1):
+            if words[start : start + size] * times == words[start : start + size * times]:
+                return True
+    return False
 
 
 class WhisperEngine(AsrEngine):

@@ -15,13 +15,13 @@ export const STATUS = {
 
 const PAUSE_FOR_CLINICIAN = {
   clinician: "by you",
-  consent: "until everybody has agreed",
+  consent: "until all agree",
   network: "because of the connection",
   clinician_absent: "because you were away",
 };
 const PAUSE_FOR_OTHERS = {
   clinician: "by your clinician",
-  consent: "until everybody has agreed",
+  consent: "until all agree",
   network: "because of the connection",
   clinician_absent: "because your clinician is away",
 };

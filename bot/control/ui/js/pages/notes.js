@@ -309,6 +309,7 @@ class NotesPage {
     if (fresh && NARROW.matches) head.querySelector("h2").focus({ preventScroll: true });
     this.#markRead();
     await this.#fillTranscripts(session.id, signed);
+    if (fresh && !this.#items.some((item) => item.session_id === session.id && item.state === note.state)) this.#refresh();
   }
 
   #actions(note, signed) {
@@ -348,7 +349,8 @@ class NotesPage {
       say("Signed.");
       this.#shownKey = null;
       this.#tab = "note";
-      this.#show(await get(`/v1/sessions/${encodeURIComponent(note.session_id)}`));
+      await this.#show(await get(`/v1/sessions/${encodeURIComponent(note.session_id)}`));
+      await this.#refresh();
     } catch (problem) {
       const banner = el("div", { class: "banner", role: "alert", data: { tone: "recording" } }, icon("alert"), el("p", { text: `The note was not signed. ${problemWords(problem)}` }));
       need(".banner", this.reader).before(banner);

@@ -153,7 +153,7 @@ class StartPage {
     };
     return el(
       "section",
-      { class: "card open-recording", "aria-label": `Open recording with ${clientOf(session)}` },
+      { class: "card open-recording", data: { session: session.id } },
       el("div", { class: "open-words" }, pill, el("div", {}, el("h2", { text: `The recording with ${clientOf(session)} is open` }), el("p", { class: "second", text: session.captured_from ? `Since ${timeOfDay(session.captured_from)}. Nothing is lost: return to the call, or finish it here.` : "Nothing was recorded yet. Return to the call, or finish it here." }))),
       el("div", { class: "open-actions" }, el("a", { class: "btn btn-accent", href: `/call/${encodeURIComponent(session.id)}` }, "Return"), el("button", { type: "button", class: "btn", on: { click: () => act("finish") } }, "Finish"), el("button", { type: "button", class: "btn btn-quiet", on: { click: discard } }, "Discard")),
       said,
