@@ -242,7 +242,7 @@ class ModelHashMismatch(SetupError):
     def __init__(self, name: str, path: str, expected: str, found: str) -> None:
         self.name, self.path, self.expected, self.found = name, path, expected, found
         super().__init__(
-            f"speech model {name!r} at {path} has SHA-256 {found[:12]}..., expected {expected[:12]}...; it is not loaded"
+            f"speech model {name!r} at {path} has SHA-256 {found[:12]}..., not {expected[:12]}...; it is not loaded"
         )
 
 

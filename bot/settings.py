@@ -25,7 +25,7 @@ def default_data_dir() -> Path:
 
 
 class Settings(BaseSettings):
-    """Every field is an environment variable ``QUIETNOTE_<NAME>``, but ``REDIS_URL`` and ``DATABASE_URL`` stand bare."""
+    """Every field is an environment variable ``QUIETNOTE_<NAME>``, ``REDIS_URL`` and ``DATABASE_URL`` stand bare."""
 
     model_config = SettingsConfigDict(env_prefix="QUIETNOTE_", env_file=None, extra="ignore", populate_by_name=True)
 

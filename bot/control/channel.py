@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from bot.control.capture import Ack
 from bot.errors import ConfigInvalid, PayloadTooLarge, ProblemError
@@ -66,9 +66,10 @@ class StatusMessage(_Message):
 ControlMessage = CaptureMessage | ConsentMessage | StatusMessage
 CONTROL_TYPES_LIST = ("start", "pause", "resume", "finish", "discard", "consent", "status")
 CONTROL_TYPES = frozenset(CONTROL_TYPES_LIST)
-_adapter: TypeAdapter[ControlMessage] = TypeAdapter(
-    Annotated[CaptureMessage | ConsentMessage | StatusMessage, Field(discriminator="type")]  # type: ignore[arg-type]
-)
+
+
+class _Any(RootModel[Annotated[CaptureMessage | ConsentMessage | StatusMessage, Field(discriminator="type")]]):
+    """Whichever control message it is."""
 
 
 def decode(payload: bytes | str, *, limit: int = MAX_CHANNEL_BYTES) -> Mapping[str, Any]:
@@ -90,7 +91,7 @@ def parse(message: Mapping[str, Any]) -> ControlMessage:
     if message.get("type") not in CONTROL_TYPES_LIST:
         raise ConfigInvalid(f"type: must be one of {', '.join(CONTROL_TYPES_LIST)}.")
     try:
-        return _adapter.validate_python(dict(message))
+        return _Any.model_validate(dict(message)).root
     except ValidationError as error:
         wrong = "; ".join(
             f"{'.'.join(str(part) for part in e['loc'][1:]) or 'type'}: {e['msg']}"

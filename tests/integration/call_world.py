@@ -64,7 +64,7 @@ class World:
 async def world(data_dir: Path, **settings: Any) -> AsyncIterator[World]:
     """A service in this process, in development mode."""
     given = {"data_dir": data_dir, "dev": True, "host": "127.0.0.1", "port": 0} | settings
-    async with serving(Settings(**given)) as (service, url):
+    async with serving(Settings.model_validate(given)) as (service, url):
         headers = {"Authorization": "Bearer dev"}
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30.0, trust_env=False) as http:
             yield World(url, service, data_dir, http)

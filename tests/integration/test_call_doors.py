@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -32,6 +33,10 @@ def finals(peer: Peer) -> int:
 
 def problems(peer: Peer) -> int:
     return sum(h.message["type"] == "problem" for h in peer.heard)
+
+
+async def inbox_of(place: World, session_id: str) -> list[dict[str, Any]]:
+    return [item for item in (await place.get("/v1/inbox"))["items"] if item["session_id"] == session_id]
 
 
 async def refused(place: World, session_id: str, action: str) -> tuple[int, str]:
@@ -82,11 +87,12 @@ async def test_a_session_in_which_nobody_speaks_says_so(place: World) -> None:
         await call.clinician.control("finish")
         session = await place.until(call.session_id, "audio", "erased")
         async with asyncio.timeout(20):
-            while not [i for i in (await place.get("/v1/inbox"))["items"] if i["session_id"] == call.session_id]:
+            while not (items := await inbox_of(place, call.session_id)):  # noqa: ASYNC110  asked over HTTP
                 await asyncio.sleep(0.1)
         session = await place.get(f"/v1/sessions/{call.session_id}")
         assert session["note"] == "absent"
         assert session["failure_slug"] in {"audio-too-short", "capture-no-audio"}
+        assert [item["kind"] for item in items] == ["failed"]
 
 
 async def test_a_decline_ends_the_bot_and_nothing_is_kept(place: World) -> None:
@@ -137,7 +143,7 @@ async def test_a_repeated_message_gets_the_same_ack_and_has_no_second_effect(pla
 async def test_malformed_signalling_is_answered_and_the_call_goes_on(place: World) -> None:
     async with two_people(place, recordings(place)) as call:
         await call.begin()
-        bad = [
+        bad: list[dict[str, Any]] = [
             {"type": "signal", "to": "bot", "data": {"type": "offer", "sdp": "nonsense"}},
             {"type": "signal", "to": "bot", "data": {"type": "offer"}},
             {"type": "signal", "to": "nobody", "data": {"type": "offer", "sdp": ""}},
