@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
+from bot import log
 from bot.errors import ProblemError, QuietnoteError
-from bot.settings import Settings
+from bot.settings import Settings, explain
 
 cli = typer.Typer(
     name="quietnote",
@@ -37,15 +40,22 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def main() -> None:
-    """Run the command; every known failure is one line on the terminal and exit code 1 (2 for wrong usage)."""
+    """Run the command; every failure is one line on the terminal and exit code 1 (2 for wrong usage)."""
+    log.setup(level="ERROR", json=False)
     try:
         cli()
     except ProblemError as error:
         _fail(error.detail)
     except QuietnoteError as error:
         _fail(str(error))
+    except (ValidationError, SettingsError) as error:
+        _fail(explain(error))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except OSError as error:
+        _fail(f"{error.strerror or type(error).__name__}{f': {error.filename}' if error.filename else ''}")
+    except Exception as error:  # noqa: BLE001  its text may hold what somebody said: only where it happened is shown
+        _fail(f"a fault of ours: {type(error).__name__} at {log.where(error.__traceback__)}")
 
 
 def _fail(line: str) -> None:
@@ -79,7 +89,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
 ) -> None:
     """Serve everything in one process: API, pages, rooms, recognition, notes."""
-    from bot import log, server
+    from bot import server
 
     settings = Settings()
     given = {"dev": dev or settings.dev, "host": host or settings.host, "port": settings.port if port is None else port}
@@ -96,7 +106,6 @@ def demo(
     port: Annotated[int, typer.Option(help="Port of the pages; 0 takes a free one.")] = 8080,
 ) -> None:
     """Play a whole call, spoken by two synthetic participants over real WebRTC, on a fresh data directory."""
-    from bot import log
     from bot.demo import command
 
     folder = Path(tempfile.mkdtemp(prefix="quietnote-demo-"))

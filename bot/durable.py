@@ -210,7 +210,7 @@ class Durable:
             future.cancel()
             failure = StepFailed("timeout")
         except QuietnoteError as error:
-            reason = error.slug if isinstance(error, ProblemError) else type(error).__name__
+            reason = _slug_of(error)
             failure = StepFailed(reason, retryable=error.retryable)
         except Exception as error:  # noqa: BLE001  its text may hold words, so only its name goes on
             failure = StepFailed(type(error).__name__)
@@ -244,6 +244,13 @@ def _run(subject: str) -> str:
     if engine is None:
         raise _Closing
     return engine.run(subject)
+
+
+def _slug_of(error: QuietnoteError) -> str:
+    """What may be stored of an error: its cause or slug, else the name of its class; never its text."""
+    if isinstance(error, ProblemError):
+        return str(error.extra.get("cause", error.slug))
+    return type(error).__name__
 
 
 def reason_of(error: Exception) -> str | None:

@@ -6,10 +6,12 @@ What a clinic may choose is not here but in :mod:`bot.clinics`.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 
 def default_config_dir() -> Path:
@@ -38,7 +40,10 @@ class Settings(BaseSettings):
     dev: bool = Field(False, description="Development mode: the fixed key `dev`, a demo sign-in. Loopback only.")
     public_url: str = Field("", description="Address people use to reach the pages; empty: taken from host and port.")
     database_url: str = Field(
-        "", description="SQLAlchemy async URL; empty: SQLite in the data folder.", validation_alias="DATABASE_URL"
+        "",
+        description="SQLAlchemy async URL; empty: SQLite in the data folder.",
+        validation_alias="DATABASE_URL",
+        pattern=r"^$|^(sqlite\+aiosqlite|postgresql\+asyncpg)://",
     )
     redis_url: str = Field(
         "", description="Redis or Valkey URL; empty: an embedded Valkey.", validation_alias="REDIS_URL"
@@ -48,17 +53,21 @@ class Settings(BaseSettings):
         description="Base64 of 32 bytes that wrap all keys; empty: a file made in the data folder's vault, mode 600.",
     )
     asr_model: str = Field("tiny.en", description="Speech model: a path, or a name the model resolver knows.")
-    asr_compute_type: str = Field(
+    asr_compute_type: Literal["int8", "int8_float16", "float16", "float32"] = Field(
         "int8", description="Number type of the weights: int8, int8_float16, float16, float32."
     )
-    asr_device: str = Field("cpu", description="Where recognition runs: cpu or cuda.")
+    asr_device: Literal["cpu", "cuda"] = Field("cpu", description="Where recognition runs: cpu or cuda.")
     asr_threads: int = Field(1, ge=1, le=64, description="Processor threads a single decode may use.")
     asr_hub: bool = Field(
         False, description="Allow weights to be fetched from a model hub when they are not on this machine."
     )
-    media_ptime_ms: int = Field(60, description="Packet length asked of browsers, in milliseconds: 20, 40 or 60.")
+    media_ptime_ms: Literal[20, 40, 60] = Field(
+        60, description="Packet length asked of browsers, in milliseconds: 20, 40 or 60."
+    )
     ice_servers: list[str] = Field(default_factory=list, description="STUN or TURN URLs given to browsers and the bot.")
-    log_level: str = Field("INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING, ERROR.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING, ERROR."
+    )
     log_json: bool = Field(True, description="Log JSON lines; otherwise lines for a person.")
     cookie_secure: bool = Field(
         False, description="Mark cookies Secure; set it wherever the pages are served over HTTPS."
@@ -73,3 +82,20 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         """Where the pages are reached."""
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field, which is given by its name or its alias."""
+    return field if field.isupper() else f"QUIETNOTE_{field.upper()}"
+
+
+def explain(error: ValidationError | SettingsError) -> str:
+    """What is wrong with which variable, as one line, without the value: it may be a secret."""
+    if isinstance(error, SettingsError):
+        named = re.search(r'field "(\w+)"', str(error))
+        return f"{variable(named[1]) if named else 'a setting'}: must be JSON"
+    wrong = [
+        f"{variable(str(e['loc'][0]))}: {e['msg'].lower()}"
+        for e in error.errors(include_input=False, include_context=False, include_url=False)
+    ]
+    return "; ".join(wrong)

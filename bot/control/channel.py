@@ -74,11 +74,13 @@ class _Any(RootModel[Annotated[CaptureMessage | ConsentMessage | StatusMessage, 
 
 def decode(payload: bytes | str, *, limit: int = MAX_CHANNEL_BYTES) -> Mapping[str, Any]:
     """The JSON object in ``payload``. Raises :class:`PayloadTooLarge` or :class:`ConfigInvalid`."""
-    raw = payload.encode() if isinstance(payload, str) else payload
-    if len(raw) > limit:
-        raise PayloadTooLarge(f"A control message may have {limit} bytes; this one has {len(raw)}.")
     try:
+        raw = payload.encode() if isinstance(payload, str) else payload
+        if len(raw) > limit:
+            raise PayloadTooLarge(f"A control message may have {limit} bytes; this one has {len(raw)}.")
         message = json.loads(raw)
+        if b"\\ud" in raw.lower():  # half of a surrogate pair is valid JSON and cannot be sent on to anybody
+            json.dumps(message, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise ConfigInvalid("The message is not JSON.") from None
     if not isinstance(message, dict):

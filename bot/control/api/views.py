@@ -10,6 +10,7 @@ from typing import Any
 from bot.control.capture import Actor
 from bot.control.wording import status_words
 from bot.events import SAMPLE_RATE_HZ, CaptureState, Role, Transcript, ms_of
+from bot.notes import inbox
 from bot.store.records import (
     InboxRecord,
     LaneRecord,
@@ -174,6 +175,7 @@ def inbox_item(item: InboxRecord) -> dict[str, Any]:
         "created_at": when(item.created_at),
         "read": item.read_at is not None,
         "reason": item.reason_slug,
+        "text": inbox.reason_of(item.kind, item.reason_slug),
     }
 
 

@@ -19,8 +19,18 @@ export class CaptionList extends HTMLElement {
     if (this.firstChild) return;
     this.#empty = el("div", { class: "empty" });
     this.#list = el("ol", { class: "captions" });
-    this.#latest = el("button", { type: "button", class: "btn btn-latest", hidden: true, on: { click: () => this.#toEnd() } }, icon("down", 18), "Latest");
-    const scroller = el("div", { class: "caption-scroll", tabindex: "0", role: "region", "aria-label": "Captions" }, this.#empty, this.#list);
+    this.#latest = el(
+      "button",
+      { type: "button", class: "btn btn-latest", hidden: true, on: { click: () => this.#toEnd() } },
+      icon("down", 18),
+      "Latest",
+    );
+    const scroller = el(
+      "div",
+      { class: "caption-scroll", tabindex: "0", role: "region", "aria-label": "Captions" },
+      this.#empty,
+      this.#list,
+    );
     scroller.addEventListener("scroll", () => {
       this.#following = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_END_PX;
       if (this.#following) this.#latest.hidden = true;
@@ -58,10 +68,20 @@ export class CaptionList extends HTMLElement {
       const node = el(
         "li",
         { class: "caption", data: { segment: segment.id, participant: segment.participantId } },
-        el("div", { class: "caption-who" }, el("span", { class: "caption-name" }), el("span", { class: "caption-time" })),
+        el(
+          "div",
+          { class: "caption-who" },
+          el("span", { class: "caption-name" }),
+          el("span", { class: "caption-time" }),
+        ),
         el("p", { class: "caption-text" }),
       );
-      row = { node, words: node.lastChild, name: node.querySelector(".caption-name"), time: node.querySelector(".caption-time") };
+      row = {
+        node,
+        words: node.lastChild,
+        name: node.querySelector(".caption-name"),
+        time: node.querySelector(".caption-time"),
+      };
       this.#rows.set(segment.id, row);
       this.#place(node, segment.startMs);
       this.#empty.hidden = true;

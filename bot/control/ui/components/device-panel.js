@@ -39,7 +39,13 @@ export class DevicePanel extends HTMLElement {
       el("label", { for: id }, icon(shape, 18), label),
       select,
       kind === "audioinput" && this.#meter,
-      kind === "audiooutput" && el("button", { type: "button", class: "btn", on: { click: () => this.#test() } }, icon("speaker", 18), "Play a test sound"),
+      kind === "audiooutput" &&
+        el(
+          "button",
+          { type: "button", class: "btn", on: { click: () => this.#test() } },
+          icon("speaker", 18),
+          "Play a test sound",
+        ),
       kind === "audiooutput" && this.#said,
     );
   }
@@ -52,7 +58,13 @@ export class DevicePanel extends HTMLElement {
       const made = JSON.stringify([found, current]);
       if (select.dataset.made === made) continue;
       select.dataset.made = made;
-      const names = found.map((device, index) => el("option", { value: device.id, text: device.label || `${label} ${index + 1}`, selected: device.id === current }));
+      const names = found.map((device, index) =>
+        el("option", {
+          value: device.id,
+          text: device.label || `${label} ${index + 1}`,
+          selected: device.id === current,
+        }),
+      );
       const none = kind === "audiooutput" ? "The system's speaker" : `No ${label.toLowerCase()} found`;
       fill(select, ...(names.length ? names : [el("option", { value: "", text: none })]));
       select.disabled = names.length === 0;

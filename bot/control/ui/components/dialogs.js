@@ -41,10 +41,21 @@ export function openDialog({ title, content, actions, dismissible = true, classN
 export async function ask({ title, points, yes, no, danger = false }) {
   const answer = await openDialog({
     title,
-    content: points.length === 1 ? el("p", { text: points[0] }) : el("ul", {}, points.map((point) => el("li", { text: point }))),
+    content:
+      points.length === 1
+        ? el("p", { text: points[0] })
+        : el(
+            "ul",
+            {},
+            points.map((point) => el("li", { text: point })),
+          ),
     actions: (close) => [
       el("button", { type: "button", class: "btn", on: { click: () => close(false) } }, no),
-      el("button", { type: "button", class: danger ? "btn btn-danger" : "btn btn-accent", on: { click: () => close(true) } }, yes),
+      el(
+        "button",
+        { type: "button", class: danger ? "btn btn-danger" : "btn btn-accent", on: { click: () => close(true) } },
+        yes,
+      ),
     ],
   });
   return answer === true;
@@ -57,7 +68,9 @@ export function showKeys(keys) {
     content: el(
       "dl",
       { class: "keys" },
-      [...keys, { key: "?", label: "This list" }].map(({ key, label }) => el("div", {}, el("dt", {}, el("kbd", { text: key })), el("dd", { text: label }))),
+      [...keys, { key: "?", label: "This list" }].map(({ key, label }) =>
+        el("div", {}, el("dt", {}, el("kbd", { text: key })), el("dd", { text: label })),
+      ),
     ),
     actions: (close) => el("button", { type: "button", class: "btn", on: { click: () => close(null) } }, "Close"),
   });
@@ -77,7 +90,11 @@ export function askConsent({ clinic, wording, signal }) {
     actions: (close) => {
       signal?.addEventListener("abort", () => close(null), { once: true });
       return [
-        el("button", { type: "button", class: "btn btn-answer", on: { click: () => close("granted") } }, "I agree to recording"),
+        el(
+          "button",
+          { type: "button", class: "btn btn-answer", on: { click: () => close("granted") } },
+          "I agree to recording",
+        ),
         el("button", { type: "button", class: "btn btn-answer", on: { click: () => close("declined") } }, "I decline"),
       ];
     },

@@ -17,7 +17,11 @@ export class NoteView extends HTMLElement {
   show(note) {
     this.#marks = [];
     this.#current = null;
-    fill(this, note.sections.map((section) => this.#section(section)), note.held_back.length > 0 && this.#heldBack(note.held_back));
+    fill(
+      this,
+      note.sections.map((section) => this.#section(section)),
+      note.held_back.length > 0 && this.#heldBack(note.held_back),
+    );
   }
 
   /** Move to the next (1) or previous (-1) claim. */
@@ -37,21 +41,42 @@ export class NoteView extends HTMLElement {
 
   #section(section) {
     const list = section.sentences.length
-      ? el("ul", { class: "sentences" }, section.sentences.map((sentence) => this.#sentence(sentence)))
+      ? el(
+          "ul",
+          { class: "sentences" },
+          section.sentences.map((sentence) => this.#sentence(sentence)),
+        )
       : el("p", { class: "second placeholder", text: section.placeholder || "Not discussed." });
-    return el("section", { class: "note-section", "aria-label": section.title, data: { section: section.key } }, el("h3", { text: section.title }), list);
+    return el(
+      "section",
+      { class: "note-section", "aria-label": section.title, data: { section: section.key } },
+      el("h3", { text: section.title }),
+      list,
+    );
   }
 
   #sentence(sentence) {
     const number = sentence.evidence.length;
     const mark = el(
       "button",
-      { type: "button", class: "mark", "aria-label": `Evidence: ${count(number, "place")}`, title: `Evidence: ${count(number, "place")}`, hidden: number === 0 },
+      {
+        type: "button",
+        class: "mark",
+        "aria-label": `Evidence: ${count(number, "place")}`,
+        title: `Evidence: ${count(number, "place")}`,
+        hidden: number === 0,
+      },
       icon("quote", 16),
       el("span", { text: String(number) }),
     );
     const said = STATUS_WORDS[sentence.status];
-    const row = el("li", { class: "sentence", data: { sentence: sentence.id } }, el("span", { class: "sentence-text", text: sentence.text }), said && el("span", { class: "tag", text: said }), mark);
+    const row = el(
+      "li",
+      { class: "sentence", data: { sentence: sentence.id } },
+      el("span", { class: "sentence-text", text: sentence.text }),
+      said && el("span", { class: "tag", text: said }),
+      mark,
+    );
     if (number === 0) return row;
     this.#marks.push({ mark, row });
     const look = (tapped) => () => this.#light(sentence, row, tapped);
@@ -73,21 +98,44 @@ export class NoteView extends HTMLElement {
       "section",
       { class: "held-back", "aria-label": "Not supported by the session" },
       el("h3", {}, icon("alert", 18), "Not supported by the session"),
-      el("p", { class: "second small", text: "These sentences found no evidence in what was said. They are not part of the note." }),
-      el("ul", { class: "sentences" }, sentences.map((sentence) => el("li", { class: "sentence", text: sentence.text }))),
+      el("p", {
+        class: "second small",
+        text: "These sentences found no evidence in what was said. They are not part of the note.",
+      }),
+      el(
+        "ul",
+        { class: "sentences" },
+        sentences.map((sentence) => el("li", { class: "sentence", text: sentence.text })),
+      ),
     );
   }
 }
 
 /** A note as plain text, for the clipboard. */
 export function noteText(note) {
-  return note.sections.map((section) => [section.title, ...(section.sentences.length ? section.sentences.map((sentence) => sentence.text) : [section.placeholder])].join("\n")).join("\n\n");
+  return note.sections
+    .map((section) =>
+      [
+        section.title,
+        ...(section.sentences.length ? section.sentences.map((sentence) => sentence.text) : [section.placeholder]),
+      ].join("\n"),
+    )
+    .join("\n\n");
 }
 
 /** Where a sentence's evidence lies that is not in the transcript, in words. */
 export function otherEvidence(sentence) {
-  const names = { input: "your own summary", prior_note: "an earlier note", goal: "the goals", record: "the session's record" };
-  return [...new Set(sentence.evidence.filter((one) => one.source !== "segment").map((one) => names[one.source] ?? one.source))];
+  const names = {
+    input: "your own summary",
+    prior_note: "an earlier note",
+    goal: "the goals",
+    record: "the session's record",
+  };
+  return [
+    ...new Set(
+      sentence.evidence.filter((one) => one.source !== "segment").map((one) => names[one.source] ?? one.source),
+    ),
+  ];
 }
 
 customElements.define("qn-note", NoteView);

@@ -30,18 +30,37 @@ export class NoticeList extends HTMLElement {
         { class: "notice-words" },
         el("p", { class: "notice-title", text: title }),
         words && el("p", { text: words }),
-        steps.length > 0 && el("ol", {}, steps.map((step) => el("li", { text: step }))),
+        steps.length > 0 &&
+          el(
+            "ol",
+            {},
+            steps.map((step) => el("li", { text: step })),
+          ),
         hint && el("p", { class: "second small", text: hint }),
         actions.length > 0 &&
           el(
             "div",
             { class: "notice-actions" },
             actions.map((action) =>
-              el("button", { type: "button", class: action.accent ? "btn btn-accent" : "btn", "aria-label": action.name, on: { click: action.act } }, action.label),
+              el(
+                "button",
+                {
+                  type: "button",
+                  class: action.accent ? "btn btn-accent" : "btn",
+                  "aria-label": action.name,
+                  on: { click: action.act },
+                },
+                action.label,
+              ),
             ),
           ),
       ),
-      closable && el("button", { type: "button", class: "btn-icon", "aria-label": `Dismiss: ${title}`, on: { click: () => this.drop(key) } }, icon("close", 18)),
+      closable &&
+        el(
+          "button",
+          { type: "button", class: "btn-icon", "aria-label": `Dismiss: ${title}`, on: { click: () => this.drop(key) } },
+          icon("close", 18),
+        ),
     );
     this.#shown.set(key, { node, made });
     if (old) old.node.replaceWith(node);

@@ -5,7 +5,12 @@ import { icon } from "../js/icons.js";
 import { consentWord, roleWord } from "../js/words.js";
 import "./level-meter.js";
 
-const BOT_WORDS = { capturing: "Listening and writing down", paused: "Paused: hears nothing", waiting: "Waiting for consent: hears nothing", off: "Finishing" };
+const BOT_WORDS = {
+  capturing: "Listening and writing down",
+  paused: "Paused: hears nothing",
+  waiting: "Waiting for consent: hears nothing",
+  off: "Finishing",
+};
 
 export class PeopleList extends HTMLElement {
   #room = null;
@@ -49,9 +54,18 @@ export class PeopleList extends HTMLElement {
   #row(id) {
     const name = el("span", { class: "person-name" });
     const about = el("span", { class: "person-about" });
-    const muted = el("span", { class: "person-muted", hidden: true }, icon("mic-off", 16), el("span", { text: "Muted" }));
+    const muted = el(
+      "span",
+      { class: "person-muted", hidden: true },
+      icon("mic-off", 16),
+      el("span", { text: "Muted" }),
+    );
     const meter = el("qn-meter");
-    const admit = el("button", { type: "button", class: "btn btn-accent", hidden: true, on: { click: () => this.#admit(id) } }, "Admit");
+    const admit = el(
+      "button",
+      { type: "button", class: "btn btn-accent", hidden: true, on: { click: () => this.#admit(id) } },
+      "Admit",
+    );
     const node = el(
       "li",
       { class: "person", data: { participant: id } },

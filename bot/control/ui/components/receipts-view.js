@@ -18,11 +18,26 @@ export class ReceiptsView extends HTMLElement {
       const { items } = await get(`/v1/sessions/${encodeURIComponent(sessionId)}/receipts`);
       const keys = await get("/.well-known/quietnote-receipt-keys.json").catch(() => ({ keys: [] }));
       if (!items.length) {
-        fill(this, el("div", { class: "empty" }, icon("shield", 28), el("p", { class: "empty-title", text: "No receipt yet" }), el("p", { class: "second", text: "A signed receipt is written when the audio, and later the transcript, has been destroyed." })));
+        fill(
+          this,
+          el(
+            "div",
+            { class: "empty" },
+            icon("shield", 28),
+            el("p", { class: "empty-title", text: "No receipt yet" }),
+            el("p", {
+              class: "second",
+              text: "A signed receipt is written when the audio, and later the transcript, has been destroyed.",
+            }),
+          ),
+        );
         return;
       }
       const checked = await Promise.all(items.map((item) => check(item, keys)));
-      fill(this, items.map((item, index) => card(item, checked[index])));
+      fill(
+        this,
+        items.map((item, index) => card(item, checked[index])),
+      );
     } catch (problem) {
       fill(this, el("div", { class: "empty" }, icon("alert", 28), el("p", { text: problemWords(problem) })));
     }
@@ -55,16 +70,36 @@ function card(item, verdict) {
       "dl",
       {},
       line("Destroyed", exactTime(receipt.destroyed_at)),
-      receipt.reason && line("Why", { signed: "The note was signed", retention: "Its time had come", discarded: "The recording was discarded", withdrawn: "Consent was withdrawn" }[receipt.reason] ?? receipt.reason),
+      receipt.reason &&
+        line(
+          "Why",
+          {
+            signed: "The note was signed",
+            retention: "Its time had come",
+            discarded: "The recording was discarded",
+            withdrawn: "Consent was withdrawn",
+          }[receipt.reason] ?? receipt.reason,
+        ),
       line("What was held", held),
-      line("Where", (receipt.places ?? []).map(({ place, removed }) => `${PLACES[place] ?? place}: ${removed} removed`).join("; ")),
-      receipt.committed_at && line(item.kind === "audio" ? "Words were safe" : "Transcript was ready", exactTime(receipt.committed_at)),
+      line(
+        "Where",
+        (receipt.places ?? []).map(({ place, removed }) => `${PLACES[place] ?? place}: ${removed} removed`).join("; "),
+      ),
+      receipt.committed_at &&
+        line(item.kind === "audio" ? "Words were safe" : "Transcript was ready", exactTime(receipt.committed_at)),
       line("How", receipt.method ?? ""),
       line("Session", el("code", { text: receipt.session_id })),
       line("Signed with key", el("code", { text: receipt.key_id })),
     ),
-    el("p", { class: "no-print" }, el("a", { class: "btn", href: item.href, download: "" }, icon("down", 18), "Download the receipt")),
-    el("p", { class: "second small", text: "To check it yourself: quietnote receipt verify FILE --key KEYS, with the public keys from /.well-known/quietnote-receipt-keys.json." }),
+    el(
+      "p",
+      { class: "no-print" },
+      el("a", { class: "btn", href: item.href, download: "" }, icon("down", 18), "Download the receipt"),
+    ),
+    el("p", {
+      class: "second small",
+      text: "To check it yourself: quietnote receipt verify FILE --key KEYS, with the public keys from /.well-known/quietnote-receipt-keys.json.",
+    }),
   );
 }
 

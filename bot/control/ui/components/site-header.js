@@ -28,7 +28,12 @@ export class SiteHeader extends HTMLElement {
         this.pill,
         this.note,
         people &&
-          el("nav", { class: "nav", "aria-label": "Main" }, link("/", "Calls", here === "start"), this.#notesLink(here === "notes")),
+          el(
+            "nav",
+            { class: "nav", "aria-label": "Main" },
+            link("/", "Calls", here === "start"),
+            this.#notesLink(here === "notes"),
+          ),
         el("div", { class: "header-end" }, themeButton(), people && this.#signOutButton()),
       ),
     );
@@ -55,7 +60,11 @@ export class SiteHeader extends HTMLElement {
   setBadge(unread) {
     if (!this.#badge) return;
     this.#badge.hidden = unread === 0;
-    fill(this.#badge, el("span", { "aria-hidden": "true", text: String(unread) }), el("span", { class: "unseen", text: `, ${unread} unread` }));
+    fill(
+      this.#badge,
+      el("span", { "aria-hidden": "true", text: String(unread) }),
+      el("span", { class: "unseen", text: `${unread} unread` }),
+    );
   }
 
   /** A few words beside the pill, such as whose call this is. */

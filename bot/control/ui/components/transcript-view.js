@@ -11,19 +11,42 @@ export class TranscriptView extends HTMLElement {
   /** Show a transcript as the API gives it. */
   show(transcript) {
     this.#lines.clear();
-    const entries = [...transcript.segments.map((segment) => ({ at: segment.start_ms, segment })), ...transcript.gaps.map((gap) => ({ at: gap.start_ms, gap }))].sort((a, b) => a.at - b.at);
+    const entries = [
+      ...transcript.segments.map((segment) => ({ at: segment.start_ms, segment })),
+      ...transcript.gaps.map((gap) => ({ at: gap.start_ms, gap })),
+    ].sort((a, b) => a.at - b.at);
     const names = new Map(transcript.segments.map((segment) => [segment.participant_id, segment.display_name]));
     if (!entries.length) {
-      fill(this, el("div", { class: "empty" }, icon("captions", 28), el("p", { text: "Nothing was said while recording." })));
+      fill(
+        this,
+        el("div", { class: "empty" }, icon("captions", 28), el("p", { text: "Nothing was said while recording." })),
+      );
       return;
     }
-    fill(this, el("ol", { class: "transcript" }, entries.map(({ segment, gap }) => (segment ? this.#segment(segment) : gapLine(gap, names)))));
+    fill(
+      this,
+      el(
+        "ol",
+        { class: "transcript" },
+        entries.map(({ segment, gap }) => (segment ? this.#segment(segment) : gapLine(gap, names))),
+      ),
+    );
   }
 
   /** Say that there is none, and why. */
   explain(title, words, action = null) {
     this.#lines.clear();
-    fill(this, el("div", { class: "empty" }, icon("shield", 28), el("p", { class: "empty-title", text: title }), el("p", { class: "second", text: words }), action));
+    fill(
+      this,
+      el(
+        "div",
+        { class: "empty" },
+        icon("shield", 28),
+        el("p", { class: "empty-title", text: title }),
+        el("p", { class: "second", text: words }),
+        action,
+      ),
+    );
   }
 
   /** Light these lines and bring the first into view; returns how many there are. */
@@ -43,7 +66,12 @@ export class TranscriptView extends HTMLElement {
     const node = el(
       "li",
       { class: "line", data: { segment: segment.id, role: segment.role } },
-      el("div", { class: "line-who" }, el("span", { class: "line-name", text: segment.display_name }), el("span", { class: "line-time", text: clock(segment.start_ms) })),
+      el(
+        "div",
+        { class: "line-who" },
+        el("span", { class: "line-name", text: segment.display_name }),
+        el("span", { class: "line-time", text: clock(segment.start_ms) }),
+      ),
       el("p", { text: segment.text }),
     );
     this.#lines.set(segment.id, node);
@@ -55,7 +83,12 @@ function gapLine(gap, names) {
   const who = gap.participant_id ? `${names.get(gap.participant_id) ?? "One person"}: ` : "";
   const why = gap.reason === "paused" ? pauseWhy(gap.pause_reasons, "clinician") : "";
   const words = `${who}${gapWord(gap.reason)}${why ? ` ${why}` : ""}, ${clock(gap.start_ms)} to ${clock(gap.end_ms)}`;
-  return el("li", { class: "gap", data: { reason: gap.reason } }, icon(gap.reason === "paused" ? "bars" : gap.reason === "withheld" ? "ring" : "torn", 16), el("span", { text: words }));
+  return el(
+    "li",
+    { class: "gap", data: { reason: gap.reason } },
+    icon(gap.reason === "paused" ? "bars" : gap.reason === "withheld" ? "ring" : "torn", 16),
+    el("span", { text: words }),
+  );
 }
 
 function bring(node) {
@@ -64,7 +97,10 @@ function bring(node) {
   const [outer, inner] = [box.getBoundingClientRect(), node.getBoundingClientRect()];
   if (inner.top < outer.top + 24 || inner.bottom > outer.bottom - 24) {
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    box.scrollTo({ top: box.scrollTop + inner.top - outer.top - outer.height / 3, behavior: calm ? "instant" : "smooth" });
+    box.scrollTo({
+      top: box.scrollTop + inner.top - outer.top - outer.height / 3,
+      behavior: calm ? "instant" : "smooth",
+    });
   }
 }
 

@@ -22,7 +22,12 @@ export class TranscriptionControl extends HTMLElement {
     if (this.firstChild) return;
     const hintId = uid("hint");
     this.#hint = el("span", { class: "control-hint", id: hintId, hidden: true });
-    this.#button = el("button", { type: "button", class: "record", "aria-describedby": hintId, on: { click: () => this.press() } });
+    this.#button = el("button", {
+      type: "button",
+      class: "record",
+      "aria-describedby": hintId,
+      on: { click: () => this.press() },
+    });
     fill(this, this.#button, this.#hint);
     this.update({ capture: "off", reasons: [] });
   }

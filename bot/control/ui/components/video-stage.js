@@ -64,7 +64,12 @@ export class VideoStage extends HTMLElement {
     }
     this.#grid.dataset.count = String(here.length);
     this.toggleAttribute("alone", here.length === 0);
-    this.#own.show({ name: "You", muted: room.devices.muted, stream: ownStream(room, this.#own.video.srcObject), waiting: "" });
+    this.#own.show({
+      name: "You",
+      muted: room.devices.muted,
+      stream: ownStream(room, this.#own.video.srcObject),
+      waiting: "",
+    });
     this.#play(this.#own.video, this.#own.video.srcObject);
   }
 
@@ -95,18 +100,37 @@ function ownStream(room, before) {
 }
 
 function tile({ own }) {
-  const video = el("video", { class: "tile-video", autoplay: true, playsinline: true, muted: own, "aria-hidden": "true" });
+  const video = el("video", {
+    class: "tile-video",
+    autoplay: true,
+    playsinline: true,
+    muted: own,
+    "aria-hidden": "true",
+  });
   const initials = el("span", { class: "tile-initials", "aria-hidden": "true" });
   const name = el("span");
-  const mutedMark = el("span", { class: "tile-muted", hidden: true }, icon("mic-off", 16), el("span", { class: "unseen", text: "muted" }));
+  const mutedMark = el(
+    "span",
+    { class: "tile-muted", hidden: true },
+    icon("mic-off", 16),
+    el("span", { class: "unseen", text: "muted" }),
+  );
   const waiting = el("span", { class: "tile-waiting" });
-  const node = el("div", { class: own ? "tile tile-own" : "tile" }, initials, video, waiting, el("span", { class: "tile-name" }, mutedMark, name));
+  const node = el(
+    "div",
+    { class: own ? "tile tile-own" : "tile" },
+    initials,
+    video,
+    waiting,
+    el("span", { class: "tile-name" }, mutedMark, name),
+  );
   return {
     node,
     video,
     show(state) {
       if (video.srcObject !== state.stream) video.srcObject = state.stream;
-      const picture = state.stream?.getVideoTracks().some((track) => track.readyState === "live" && !track.muted) ?? false;
+      const picture =
+        state.stream?.getVideoTracks().some((track) => track.readyState === "live" && !track.muted) ?? false;
       attr(node, "data-picture", picture ? "yes" : "no");
       text(name, state.name);
       text(initials, initialsOf(state.name));

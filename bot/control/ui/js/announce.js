@@ -6,7 +6,12 @@ const regions = {};
 
 function region(kind) {
   if (!regions[kind]) {
-    regions[kind] = el("div", { class: "unseen", "aria-live": kind, "aria-atomic": kind === "assertive", data: { live: kind } });
+    regions[kind] = el("div", {
+      class: "unseen",
+      "aria-live": kind,
+      "aria-atomic": kind === "assertive",
+      data: { live: kind },
+    });
     document.body.append(regions[kind]);
   }
   return regions[kind];

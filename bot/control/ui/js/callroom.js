@@ -43,7 +43,10 @@ export class CallRoom extends EventTarget {
     this.#socket = new RoomSocket(sessionId, token);
     this.#mesh = new Mesh((to, data) => this.#socket.send({ type: "signal", to, data }));
     this.#bot = new BotLink((data) => this.#socket.send({ type: "signal", to: BOT, data }));
-    this.#control = new Control(sessionId, [(message) => this.#bot.say(message), (message) => this.#socket.send(message)]);
+    this.#control = new Control(sessionId, [
+      (message) => this.#bot.say(message),
+      (message) => this.#socket.send(message),
+    ]);
     this.#socket.addEventListener("message", ({ detail }) => this.#take(detail));
     this.#socket.addEventListener("status", ({ detail }) => this.#connected(detail));
     this.#mesh.addEventListener("stream", ({ detail }) => this.#stream(detail));
@@ -129,7 +132,8 @@ export class CallRoom extends EventTarget {
   /** Give our own answer to the wording that was shown. */
   async consent(decision) {
     const consent = { decision, text_version: this.welcome?.consent_wording?.version ?? "" };
-    const send = () => this.#control.send("consent", { consent, ...(decision === "granted" && { seq: this.state?.seq }) });
+    const send = () =>
+      this.#control.send("consent", { consent, ...(decision === "granted" && { seq: this.state?.seq }) });
     try {
       return await send();
     } catch (problem) {

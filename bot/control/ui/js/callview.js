@@ -66,7 +66,21 @@ export class CallView {
     this.panel = el(
       "aside",
       { class: "panel", id: panelId, "aria-label": "Captions and people" },
-      el("div", { class: "panel-head" }, el("h2", { text: "In the call" }), el("button", { type: "button", class: "btn-icon", "aria-label": "Close the panel", on: { click: () => this.#closePanel() } }, icon("close"))),
+      el(
+        "div",
+        { class: "panel-head" },
+        el("h2", { text: "In the call" }),
+        el(
+          "button",
+          {
+            type: "button",
+            class: "btn-icon",
+            "aria-label": "Close the panel",
+            on: { click: () => this.#closePanel() },
+          },
+          icon("close"),
+        ),
+      ),
       this.people,
       el("h2", { class: "panel-title", text: "Captions" }),
       this.captions,
@@ -79,7 +93,13 @@ export class CallView {
       this.centre,
       el("div", { class: "bar-side bar-end" }, this.panelButton, this.leaveButton),
     );
-    this.root = el("div", { class: "call-grid" }, el("section", { class: "stage", "aria-label": "Video" }, this.stage, this.notices), this.bar, this.panel);
+    this.root = el(
+      "div",
+      { class: "call-grid" },
+      el("section", { class: "stage", "aria-label": "Video" }, this.stage, this.notices),
+      this.bar,
+      this.panel,
+    );
     fill(need("main"), el("h1", { class: "unseen", text: this.#page }), this.root);
     this.captions.attach(this.#room);
     this.people.attach(this.#room);
@@ -102,7 +122,11 @@ export class CallView {
       { class: "dialog", "aria-labelledby": titleId },
       el("h2", { id: titleId, text: "Devices" }),
       el("div", { class: "dialog-body" }, panel),
-      el("div", { class: "dialog-actions" }, el("button", { type: "button", class: "btn btn-accent", on: { click: () => dialog.close() } }, "Done")),
+      el(
+        "div",
+        { class: "dialog-actions" },
+        el("button", { type: "button", class: "btn btn-accent", on: { click: () => dialog.close() } }, "Done"),
+      ),
     );
     document.body.append(dialog);
     return dialog;
@@ -166,7 +190,11 @@ export class CallView {
   #devices() {
     const { devices } = this.#room;
     const muted = devices.muted;
-    showButton(this.micButton, muted || !devices.audio ? "mic-off" : "mic", devices.audio ? (muted ? "Unmute" : "Mute") : "No mic");
+    showButton(
+      this.micButton,
+      muted || !devices.audio ? "mic-off" : "mic",
+      devices.audio ? (muted ? "Unmute" : "Mute") : "No mic",
+    );
     this.micButton.dataset.off = String(muted || !devices.audio);
     showButton(this.cameraButton, devices.video ? "camera" : "camera-off", devices.video ? "Camera off" : "Camera on");
     this.cameraButton.dataset.off = String(!devices.video);
@@ -183,19 +211,38 @@ export class CallView {
     }
     const again = { label: "Try again", act: retry, accent: tone !== "info" };
     const choose = { label: "Devices", act: () => this.#openDevices() };
-    this.notices.put(key, { tone, title: help.title, words: help.why, steps: help.steps, hint: help.hint, closable, shape: key === "camera" ? "camera-off" : "mic-off", actions: key === "microphone" ? [again, choose] : [again] });
+    this.notices.put(key, {
+      tone,
+      title: help.title,
+      words: help.why,
+      steps: help.steps,
+      hint: help.hint,
+      closable,
+      shape: key === "camera" ? "camera-off" : "mic-off",
+      actions: key === "microphone" ? [again, choose] : [again],
+    });
   }
 
   #connection() {
     const { connection } = this.#room;
     if (connection === "lost") {
-      this.notices.put("connection", { tone: "warn", shape: "torn", title: "The connection is interrupted", words: "Trying again by itself. Recording is not changed by this." });
+      this.notices.put("connection", {
+        tone: "warn",
+        shape: "torn",
+        title: "The connection is interrupted",
+        words: "Trying again by itself. Recording is not changed by this.",
+      });
     } else this.notices.drop("connection");
   }
 
   #warning({ slug, participant_id: id }) {
     const who = id ? `${this.#room.nameOf(id)}: ` : "";
-    this.notices.put(`warning-${slug}-${id ?? ""}`, { tone: "warn", shape: "torn", title: `${who}${warningWords(slug)}`, closable: true });
+    this.notices.put(`warning-${slug}-${id ?? ""}`, {
+      tone: "warn",
+      shape: "torn",
+      title: `${who}${warningWords(slug)}`,
+      closable: true,
+    });
   }
 
   #soundBlocked() {
@@ -203,7 +250,12 @@ export class CallView {
       this.stage.playAll();
       this.notices.drop("sound");
     };
-    this.notices.put("sound", { tone: "warn", shape: "speaker", title: "The browser holds the sound back", actions: [{ label: "Turn the sound on", act: start, accent: true }] });
+    this.notices.put("sound", {
+      tone: "warn",
+      shape: "speaker",
+      title: "The browser holds the sound back",
+      actions: [{ label: "Turn the sound on", act: start, accent: true }],
+    });
   }
 
   /** Say in one sentence what was captured. */

@@ -120,7 +120,8 @@ export class Devices extends EventTarget {
   async refresh() {
     const found = await navigator.mediaDevices.enumerateDevices().catch(() => []);
     const list = { audioinput: [], videoinput: [], audiooutput: [] };
-    for (const device of found) if (device.deviceId) list[device.kind]?.push({ id: device.deviceId, label: device.label });
+    for (const device of found)
+      if (device.deviceId) list[device.kind]?.push({ id: device.deviceId, label: device.label });
     this.list = list;
     this.#changed();
   }
@@ -137,7 +138,12 @@ export class Devices extends EventTarget {
   }
 
   #videoWish() {
-    return { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 24, max: 30 }, ...ideal(this.chosen.videoinput) };
+    return {
+      width: { ideal: 1280 },
+      height: { ideal: 720 },
+      frameRate: { ideal: 24, max: 30 },
+      ...ideal(this.chosen.videoinput),
+    };
   }
 
   #useAudio(track) {
@@ -187,7 +193,10 @@ export class Devices extends EventTarget {
       await this.refresh();
       if (this.mic === "missing") await this.openMicrophone();
     });
-    for (const [name, reopen] of [["microphone", () => this.mic === "refused" && this.openMicrophone()], ["camera", () => this.camera === "refused" && this.openCamera()]]) {
+    for (const [name, reopen] of [
+      ["microphone", () => this.mic === "refused" && this.openMicrophone()],
+      ["camera", () => this.camera === "refused" && this.openCamera()],
+    ]) {
       navigator.permissions
         ?.query({ name })
         .then((status) => status.addEventListener("change", () => status.state === "granted" && reopen()))

@@ -1,6 +1,16 @@
 /** Building the page by hand: every word goes in as text, never as markup. */
 
-const PROPERTIES = new Set(["value", "checked", "disabled", "hidden", "srcObject", "muted", "selected", "open", "indeterminate"]);
+const PROPERTIES = new Set([
+  "value",
+  "checked",
+  "disabled",
+  "hidden",
+  "srcObject",
+  "muted",
+  "selected",
+  "open",
+  "indeterminate",
+]);
 
 /**
  * Make an element. `props`: `class`, `text`, `on` (listeners), `data` (dataset), properties, and otherwise attributes;

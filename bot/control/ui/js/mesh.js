@@ -41,7 +41,11 @@ export class Mesh extends EventTarget {
     this.#wanted = new Set(ids);
     for (const [id, peer] of [...this.#peers]) {
       if (this.#wanted.has(id) || this.#leaving.has(id)) continue;
-      if (peer.connected) this.#leaving.set(id, setTimeout(() => this.#drop(id), GRACE_MS));
+      if (peer.connected)
+        this.#leaving.set(
+          id,
+          setTimeout(() => this.#drop(id), GRACE_MS),
+        );
       else this.#drop(id);
     }
     for (const id of this.#wanted) {
@@ -82,10 +86,14 @@ export class Mesh extends EventTarget {
 
   /** The polite side waits for an offer, and asks for one when none comes: the other may not know that we are new. */
   #knock(id) {
-    let timer = setTimeout(function ask(mesh) {
-      mesh.#send(id, { type: "bye" });
-      timer = setTimeout(ask, KNOCK_EVERY_MS, mesh);
-    }, FIRST_KNOCK_MS, this);
+    let timer = setTimeout(
+      function ask(mesh) {
+        mesh.#send(id, { type: "bye" });
+        timer = setTimeout(ask, KNOCK_EVERY_MS, mesh);
+      },
+      FIRST_KNOCK_MS,
+      this,
+    );
     this.#peers.set(id, { connected: false, conn: null, useTracks() {}, close: () => clearTimeout(timer) });
   }
 
@@ -141,7 +149,9 @@ class Peer {
     this.#tracks = tracks;
     const pc = (this.#pc = new RTCPeerConnection({ iceServers }));
     pc.addEventListener("negotiationneeded", () => this.#offer());
-    pc.addEventListener("icecandidate", ({ candidate }) => send({ type: "candidate", candidate: candidate?.toJSON() ?? null }));
+    pc.addEventListener("icecandidate", ({ candidate }) =>
+      send({ type: "candidate", candidate: candidate?.toJSON() ?? null }),
+    );
     pc.addEventListener("connectionstatechange", () => onState(pc.connectionState));
     pc.addEventListener("track", ({ track }) => {
       for (const old of this.#stream.getTracks()) if (old.kind === track.kind) this.#stream.removeTrack(old);

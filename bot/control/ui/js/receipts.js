@@ -23,11 +23,27 @@ export async function verify(text, keySet) {
   if (!key) return { state: "invalid", words: "It was signed with a key that this service does not publish." };
   const { signature, ...statement } = document;
   try {
-    const imported = await crypto.subtle.importKey("jwk", { kty: key.kty, crv: key.crv, x: key.x }, { name: "Ed25519" }, false, ["verify"]);
-    const good = await crypto.subtle.verify({ name: "Ed25519" }, imported, bytes(signature), new TextEncoder().encode(canonical(statement)));
-    return good ? { state: "valid", words: "The signature is valid: every byte is as it was signed." } : { state: "invalid", words: "The signature does not fit: something in it was changed." };
+    const imported = await crypto.subtle.importKey(
+      "jwk",
+      { kty: key.kty, crv: key.crv, x: key.x },
+      { name: "Ed25519" },
+      false,
+      ["verify"],
+    );
+    const good = await crypto.subtle.verify(
+      { name: "Ed25519" },
+      imported,
+      bytes(signature),
+      new TextEncoder().encode(canonical(statement)),
+    );
+    return good
+      ? { state: "valid", words: "The signature is valid: every byte is as it was signed." }
+      : { state: "invalid", words: "The signature does not fit: something in it was changed." };
   } catch {
-    return { state: "unknown", words: "This browser cannot check the signature. Download the receipt and check it as described below." };
+    return {
+      state: "unknown",
+      words: "This browser cannot check the signature. Download the receipt and check it as described below.",
+    };
   }
 }
 

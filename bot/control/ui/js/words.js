@@ -86,10 +86,19 @@ export function problemWords(problem) {
 }
 
 const FAILURES = {
-  "capture-no-audio": ["No sound was captured", "Recording was on, but no microphone sent any sound, so there is nothing to write a note from."],
-  "audio-too-short": ["Nothing was said", "No words were heard while recording, so there is nothing to write a note from."],
+  "capture-no-audio": [
+    "No sound was captured",
+    "Recording was on, but no microphone sent any sound, so there is nothing to write a note from.",
+  ],
+  "audio-too-short": [
+    "Nothing was said",
+    "No words were heard while recording, so there is nothing to write a note from.",
+  ],
   "note-generation-failed": ["The note could not be written", "The writer could not make a note from what was said."],
-  "transcription-failed": ["The words could not be recognised", "Part of the sound could not be turned into words. The sound itself is destroyed all the same."],
+  "transcription-failed": [
+    "The words could not be recognised",
+    "Part of the sound could not be turned into words. The sound itself is destroyed all the same.",
+  ],
 };
 
 /** Title and explanation of why a session has no note. */
@@ -97,7 +106,12 @@ export function failureWords(slug) {
   return FAILURES[slug] ?? ["Could not generate", "The note could not be made."];
 }
 
-const STEPS = { transcript: "Finishing the transcript", erase: "Destroying the audio", draft: "Writing the note", done: "Draft ready" };
+const STEPS = {
+  transcript: "Finishing the transcript",
+  erase: "Destroying the audio",
+  draft: "Writing the note",
+  done: "Draft ready",
+};
 /** The steps after a call, in order. */
 export const STEP_ORDER = ["transcript", "erase", "draft"];
 
@@ -118,7 +132,13 @@ export function warningWords(slug) {
   return WARNINGS[slug] ?? PROBLEMS[slug] ?? "The service reports a difficulty with this recording.";
 }
 
-const ROLES = { clinician: "Clinician", client: "Client", guardian: "Guardian", interpreter: "Interpreter", guest: "Guest" };
+const ROLES = {
+  clinician: "Clinician",
+  client: "Client",
+  guardian: "Guardian",
+  interpreter: "Interpreter",
+  guest: "Guest",
+};
 
 /** What a role is called. */
 export function roleWord(role) {

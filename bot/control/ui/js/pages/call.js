@@ -47,8 +47,17 @@ class CallPage {
 
   #buildBar() {
     this.control = el("qn-transcription");
-    this.finishButton = el("button", { type: "button", class: "btn", on: { click: () => this.#capture("finish") } }, icon("note", 18), "Finish and Generate Note");
-    this.discardButton = el("button", { type: "button", class: "btn btn-quiet", on: { click: () => this.#discard() } }, "Discard");
+    this.finishButton = el(
+      "button",
+      { type: "button", class: "btn", on: { click: () => this.#capture("finish") } },
+      icon("note", 18),
+      "Finish and Generate Note",
+    );
+    this.discardButton = el(
+      "button",
+      { type: "button", class: "btn btn-quiet", on: { click: () => this.#discard() } },
+      "Discard",
+    );
     this.after = el("div", { class: "after", role: "status", hidden: true });
     fill(this.view.centre, this.control, this.finishButton, this.discardButton, this.after);
     this.control.addEventListener("action", ({ detail }) => this.#record(detail));
@@ -84,21 +93,37 @@ class CallPage {
     const { state, connection } = this.room;
     const capture = state?.capture ?? "off";
     const running = ["consent_pending", "capturing", "paused"].includes(capture);
-    this.control.update({ capture, reasons: state?.pause_reasons ?? [], blocked: connection === "open" ? "" : "Connecting…" });
+    this.control.update({
+      capture,
+      reasons: state?.pause_reasons ?? [],
+      blocked: connection === "open" ? "" : "Connecting…",
+    });
     this.finishButton.hidden = !running;
     this.discardButton.hidden = !running;
     const over = capture === "finished" || capture === "discarded";
     this.after.hidden = !over;
     if (capture === "finished") this.#finished(state);
-    if (capture === "discarded") fill(this.after, icon("check", 18), el("span", { text: "Discarded. Nothing of this recording is kept." }));
-    const words = { off: "Captions appear here while recording is on.", consent_pending: "Waiting for consent. Nothing is recorded yet.", finished: "Recording has ended.", discarded: "Everything was discarded." }[capture];
+    if (capture === "discarded")
+      fill(this.after, icon("check", 18), el("span", { text: "Discarded. Nothing of this recording is kept." }));
+    const words = {
+      off: "Captions appear here while recording is on.",
+      consent_pending: "Waiting for consent. Nothing is recorded yet.",
+      finished: "Recording has ended.",
+      discarded: "Everything was discarded.",
+    }[capture];
     this.view.captions.explain(words ?? "Listening. Words appear here as they are said.");
   }
 
   #finished(state) {
-    const open = el("a", { class: "btn btn-accent", href: `/notes/${encodeURIComponent(sessionId)}`, target: "_blank", rel: "noopener" }, "Open the note");
-    if (state.words === "Draft ready") fill(this.after, icon("check", 18), el("span", { text: "The draft is ready." }), open);
-    else if (state.words === "Could not generate") fill(this.after, icon("alert", 18), el("span", { text: "The note could not be made." }), open);
+    const open = el(
+      "a",
+      { class: "btn btn-accent", href: `/notes/${encodeURIComponent(sessionId)}`, target: "_blank", rel: "noopener" },
+      "Open the note",
+    );
+    if (state.words === "Draft ready")
+      fill(this.after, icon("check", 18), el("span", { text: "The draft is ready." }), open);
+    else if (state.words === "Could not generate")
+      fill(this.after, icon("alert", 18), el("span", { text: "The note could not be made." }), open);
     else fill(this.after, icon("steps", 18), el("span", { text: `Generating… ${this.step ?? ""}`.trim() }), open);
   }
 
@@ -131,13 +156,22 @@ class CallPage {
   }
 
   #trouble(problem) {
-    this.view.notices.put("capture", { tone: "bad", title: "That did not work", words: problemWords(problem), closable: true });
+    this.view.notices.put("capture", {
+      tone: "bad",
+      title: "That did not work",
+      words: problemWords(problem),
+      closable: true,
+    });
   }
 
   async #discard() {
     const sure = await ask({
       title: "Discard this recording?",
-      points: ["The sound and every word written down in this call are destroyed at once.", "No note is made from it.", "This cannot be undone. The call itself goes on."],
+      points: [
+        "The sound and every word written down in this call are destroyed at once.",
+        "No note is made from it.",
+        "This cannot be undone. The call itself goes on.",
+      ],
       yes: "Discard",
       no: "Keep recording",
       danger: true,
@@ -158,7 +192,13 @@ class CallPage {
       never();
       this.#record("start");
     } else {
-      view.notices.put("planned", { tone: "info", shape: "half", title: "Recording starts when your client is here", words: "They are asked first. Nothing is recorded before they agree.", actions: [{ label: "Do not record", act: never }] });
+      view.notices.put("planned", {
+        tone: "info",
+        shape: "half",
+        title: "Recording starts when your client is here",
+        words: "They are asked first. Nothing is recorded before they agree.",
+        actions: [{ label: "Do not record", act: never }],
+      });
     }
   }
 
@@ -174,7 +214,18 @@ class CallPage {
     for (const member of room.others) {
       const key = `waiting-${member.participant_id}`;
       if (member.present && !member.admitted) {
-        view.notices.put(key, { tone: "waiting", title: `${member.display_name} is in the waiting room`, actions: [{ label: "Admit", name: `Admit ${member.display_name}`, act: () => this.#admit(member.participant_id), accent: true }] });
+        view.notices.put(key, {
+          tone: "waiting",
+          title: `${member.display_name} is in the waiting room`,
+          actions: [
+            {
+              label: "Admit",
+              name: `Admit ${member.display_name}`,
+              act: () => this.#admit(member.participant_id),
+              accent: true,
+            },
+          ],
+        });
       } else view.notices.drop(key);
     }
     const alone = !room.others.some((member) => member.present);
@@ -196,10 +247,37 @@ class CallPage {
       link
         ? [
             el("p", { class: "second", text: "Send them this link. It is personal: whoever opens it joins as them." }),
-            el("div", { class: "copy" }, el("input", { readonly: true, value: link, "aria-label": `Link for ${who}`, on: { focus: (event) => event.target.select() } }), el("button", { type: "button", class: "btn btn-accent", on: { click: async () => (said.textContent = (await copyText(link)) ? "Copied." : "Copying was refused: select the link and copy it by hand.") } }, icon("copy", 18), "Copy link")),
+            el(
+              "div",
+              { class: "copy" },
+              el("input", {
+                readonly: true,
+                value: link,
+                "aria-label": `Link for ${who}`,
+                on: { focus: (event) => event.target.select() },
+              }),
+              el(
+                "button",
+                {
+                  type: "button",
+                  class: "btn btn-accent",
+                  on: {
+                    click: async () =>
+                      (said.textContent = (await copyText(link))
+                        ? "Copied."
+                        : "Copying was refused: select the link and copy it by hand."),
+                  },
+                },
+                icon("copy", 18),
+                "Copy link",
+              ),
+            ),
             said,
           ]
-        : el("p", { class: "second", text: "They join with the link you sent them. You will see here when they are in the waiting room." }),
+        : el("p", {
+            class: "second",
+            text: "They join with the link you sent them. You will see here when they are in the waiting room.",
+          }),
     );
     this.#card = { key, node };
     return node;
@@ -222,7 +300,13 @@ class CallPage {
           ],
         });
       } else if (member.consent === "declined" && member.present && this.#asked) {
-        view.notices.put(key, { tone: "info", shape: "ring", title: `${name} declined`, words: "Nothing is recorded. The session goes on as usual.", closable: true });
+        view.notices.put(key, {
+          tone: "info",
+          shape: "ring",
+          title: `${name} declined`,
+          words: "Nothing is recorded. The session goes on as usual.",
+          closable: true,
+        });
       } else view.notices.drop(key);
     }
     if (room.state && room.state.bot !== "absent") this.#asked = true;
@@ -237,7 +321,10 @@ class CallPage {
     if (capture === "capturing" || capture === "paused") {
       const sure = await ask({
         title: "Leave the call?",
-        points: ["Recording goes on being open: it pauses when you are away for some seconds, and you can return from the start page.", "To make the note now, press Finish and Generate Note first."],
+        points: [
+          "Recording goes on being open: it pauses when you are away for some seconds, and you can return from the start page.",
+          "To make the note now, press Finish and Generate Note first.",
+        ],
         yes: "Leave",
         no: "Stay",
       });
@@ -261,7 +348,12 @@ class CallPage {
     }
     if (status === "replaced") {
       this.room.devices.setMuted(true);
-      this.view.notices.put("gone", { tone: "warn", title: "This call is open in another tab", words: "Only one of them can be in the call.", actions: [{ label: "Use it here", accent: true, act: () => location.reload() }] });
+      this.view.notices.put("gone", {
+        tone: "warn",
+        title: "This call is open in another tab",
+        words: "Only one of them can be in the call.",
+        actions: [{ label: "Use it here", accent: true, act: () => location.reload() }],
+      });
       return;
     }
     this.room.leave();
@@ -269,8 +361,18 @@ class CallPage {
   }
 
   #cannot(problem) {
-    const words = problem instanceof Problem ? problemWords(problem) : "Something went wrong on this page. Load it again.";
-    fill(need("main"), el("div", { class: "card centred" }, el("h1", { text: "This call cannot be opened" }), el("p", { text: words }), el("p", {}, el("a", { class: "btn btn-accent", href: "/" }, "Back to the start page"))));
+    const words =
+      problem instanceof Problem ? problemWords(problem) : "Something went wrong on this page. Load it again.";
+    fill(
+      need("main"),
+      el(
+        "div",
+        { class: "card centred" },
+        el("h1", { text: "This call cannot be opened" }),
+        el("p", { text: words }),
+        el("p", {}, el("a", { class: "btn btn-accent", href: "/" }, "Back to the start page")),
+      ),
+    );
   }
 }
 

@@ -67,7 +67,13 @@ class JoinPage {
 
   #buildWaiting() {
     const { devices } = this.room;
-    const preview = el("video", { class: "preview-video", autoplay: true, playsinline: true, muted: true, "aria-label": "Your own picture" });
+    const preview = el("video", {
+      class: "preview-video",
+      autoplay: true,
+      playsinline: true,
+      muted: true,
+      "aria-label": "Your own picture",
+    });
     const noPicture = el("p", { class: "preview-none" }, icon("camera-off", 28), el("span"));
     const mic = el("div", { class: "preview-mic" });
     const panel = el("qn-devices");
@@ -85,15 +91,36 @@ class JoinPage {
     fill(need("main"), node);
     const show = () => {
       const stream = preview.srcObject;
-      if (devices.video && stream?.getVideoTracks()[0] !== devices.video) preview.srcObject = new MediaStream([devices.video]);
+      if (devices.video && stream?.getVideoTracks()[0] !== devices.video)
+        preview.srcObject = new MediaStream([devices.video]);
       preview.hidden = !devices.video;
       noPicture.hidden = Boolean(devices.video);
-      text(noPicture.lastChild, cameraHelp(devices.camera)?.title ?? (devices.camera === "asking" ? "The browser asks whether this page may use camera and microphone" : "Camera off"));
+      text(
+        noPicture.lastChild,
+        cameraHelp(devices.camera)?.title ??
+          (devices.camera === "asking"
+            ? "The browser asks whether this page may use camera and microphone"
+            : "Camera off"),
+      );
       const help = microphoneHelp(devices.mic);
       mic.dataset.state = devices.mic;
-      const words = { ready: "Your microphone works. Say something to see it move.", muted: "Muted", asking: "Waiting for the microphone…" }[devices.mic] ?? help?.title;
+      const words =
+        {
+          ready: "Your microphone works. Say something to see it move.",
+          muted: "Muted",
+          asking: "Waiting for the microphone…",
+        }[devices.mic] ?? help?.title;
       fill(mic, icon(help ? "mic-off" : "mic", 18), el("span", { text: words }));
-      if (help) this.waitTrouble.put("microphone", { tone: devices.mic === "silent" ? "warn" : "bad", shape: "mic-off", title: help.title, words: help.why, steps: help.steps, hint: help.hint, actions: [{ label: "Try again", accent: true, act: () => devices.openMicrophone() }] });
+      if (help)
+        this.waitTrouble.put("microphone", {
+          tone: devices.mic === "silent" ? "warn" : "bad",
+          shape: "mic-off",
+          title: help.title,
+          words: help.why,
+          steps: help.steps,
+          hint: help.hint,
+          actions: [{ label: "Try again", accent: true, act: () => devices.openMicrophone() }],
+        });
       else this.waitTrouble.drop("microphone");
     };
     this.room.addEventListener("devices", show);
@@ -104,14 +131,24 @@ class JoinPage {
   #showWaiting() {
     const { room } = this;
     if (!room.welcome) {
-      text(this.waitWords, room.connection === "lost" ? "The connection is interrupted. Trying again by itself…" : "Connecting to the waiting room…");
+      text(
+        this.waitWords,
+        room.connection === "lost"
+          ? "The connection is interrupted. Trying again by itself…"
+          : "Connecting to the waiting room…",
+      );
       return;
     }
     const clinicians = room.others.filter((member) => member.role === "clinician");
     const names = clinicians.map((member) => member.display_name).join(" and ") || "your clinician";
     const here = clinicians.some((member) => member.present);
     text(this.waitTitle, `Hello, ${room.welcome.you.display_name}`);
-    const words = room.connection !== "open" ? "The connection is interrupted. Trying again by itself…" : here ? `${names} is here and will let you in.` : `${names} will let you in when the session starts. You can leave this page open.`;
+    const words =
+      room.connection !== "open"
+        ? "The connection is interrupted. Trying again by itself…"
+        : here
+          ? `${names} is here and will let you in.`
+          : `${names} will let you in when the session starts. You can leave this page open.`;
     text(this.waitWords, words);
     fill(
       this.listening,
@@ -120,7 +157,14 @@ class JoinPage {
         "ul",
         {},
         el("li", {}, icon("person", 18), el("span", { text: names })),
-        el("li", {}, icon("listen", 18), el("span", { text: "Nobody and nothing else, unless you agree. If your clinician would like the session written down by a program, you are asked first and may say no." })),
+        el(
+          "li",
+          {},
+          icon("listen", 18),
+          el("span", {
+            text: "Nobody and nothing else, unless you agree. If your clinician would like the session written down by a program, you are asked first and may say no.",
+          }),
+        ),
       ),
       el("p", { class: "second small", text: room.welcome.clinic.name }),
     );
@@ -132,7 +176,8 @@ class JoinPage {
     if (this.view) return;
     const { room } = this;
     this.view = new CallView(room, { page: "Your session", onLeave: () => this.#leave() });
-    if (!room.welcome.clinic.client_captions) this.view.captions.explain("Your clinic does not show captions to clients.");
+    if (!room.welcome.clinic.client_captions)
+      this.view.captions.explain("Your clinic does not show captions to clients.");
     this.consentBox = el("div", { class: "own-consent" });
     fill(this.view.centre, this.consentBox);
     room.addEventListener("problem", ({ detail }) => this.#trouble(detail));
@@ -150,11 +195,28 @@ class JoinPage {
 
   #alone() {
     const clinician = this.room.others.some((member) => member.role === "clinician" && member.present);
-    this.view.stage.setMiddle(clinician ? null : el("div", { class: "card invite" }, el("h2", { text: "Your clinician is away for a moment" }), el("p", { class: "second", text: "Stay here: the call goes on when they are back. Nothing is recorded meanwhile." })));
+    this.view.stage.setMiddle(
+      clinician
+        ? null
+        : el(
+            "div",
+            { class: "card invite" },
+            el("h2", { text: "Your clinician is away for a moment" }),
+            el("p", {
+              class: "second",
+              text: "Stay here: the call goes on when they are back. Nothing is recorded meanwhile.",
+            }),
+          ),
+    );
   }
 
   #trouble(problem) {
-    this.view.notices.put("problem", { tone: "bad", title: "That did not work", words: problemWords(problem), closable: true });
+    this.view.notices.put("problem", {
+      tone: "bad",
+      title: "That did not work",
+      words: problemWords(problem),
+      closable: true,
+    });
   }
 
   // -- consent -------------------------------------------------------------------------------------------------------
@@ -166,9 +228,20 @@ class JoinPage {
     if (consent === "requested" && room.roster.bot && !over) this.#askNow();
     else this.#unask();
     if (consent === "granted" && !over) {
-      fill(this.consentBox, el("button", { type: "button", class: "btn", on: { click: () => this.#withdraw() } }, "Withdraw consent"));
+      fill(
+        this.consentBox,
+        el("button", { type: "button", class: "btn", on: { click: () => this.#withdraw() } }, "Withdraw consent"),
+      );
     } else if ((consent === "declined" || consent === "revoked") && room.roster.bot && !over) {
-      fill(this.consentBox, el("span", { class: "second", text: consent === "declined" ? "You declined." : "You withdrew consent." }), el("button", { type: "button", class: "btn", on: { click: () => this.#answer("granted") } }, "I agree to recording"));
+      fill(
+        this.consentBox,
+        el("span", { class: "second", text: consent === "declined" ? "You declined." : "You withdrew consent." }),
+        el(
+          "button",
+          { type: "button", class: "btn", on: { click: () => this.#answer("granted") } },
+          "I agree to recording",
+        ),
+      );
     } else if (consent === "declined" && !over) {
       fill(this.consentBox, el("span", { class: "second", text: "You declined. Nothing is recorded." }));
     } else if (over) fill(this.consentBox, el("span", { class: "second", text: "Recording has ended." }));
@@ -176,7 +249,11 @@ class JoinPage {
     const capture = room.state?.capture;
     if (view.ready !== capture && room.welcome.clinic.client_captions) {
       view.ready = capture;
-      view.captions.explain(capture === "capturing" ? "Listening. Words appear here as they are said." : "Captions appear here while recording is on.");
+      view.captions.explain(
+        capture === "capturing"
+          ? "Listening. Words appear here as they are said."
+          : "Captions appear here while recording is on.",
+      );
     }
   }
 
@@ -213,10 +290,17 @@ class JoinPage {
       title: "Recording has stopped",
       content: [
         el("p", { text: "From the moment you pressed, nothing you say is recorded. The sound itself is destroyed." }),
-        el("p", { text: "What was written down before is still there. Your clinician has been told, and can destroy it with one press: say so if you want that." }),
+        el("p", {
+          text: "What was written down before is still there. Your clinician has been told, and can destroy it with one press: say so if you want that.",
+        }),
         el("p", { text: "Your session goes on just the same." }),
       ],
-      actions: (close) => el("button", { type: "button", class: "btn btn-accent", on: { click: () => close(null) } }, "Back to the session"),
+      actions: (close) =>
+        el(
+          "button",
+          { type: "button", class: "btn btn-accent", on: { click: () => close(null) } },
+          "Back to the session",
+        ),
     });
   }
 
@@ -228,7 +312,11 @@ class JoinPage {
     this.room.leave();
     this.view?.header.pill.show(NOT_RECORDING);
     setTab(NOT_RECORDING, "You left");
-    this.#message("You left the session", "You can close this page, or come back while the session is on.", el("button", { type: "button", class: "btn btn-accent", on: { click: () => location.reload() } }, "Come back"));
+    this.#message(
+      "You left the session",
+      "You can close this page, or come back while the session is on.",
+      el("button", { type: "button", class: "btn btn-accent", on: { click: () => location.reload() } }, "Come back"),
+    );
   }
 
   #gone({ status, problem }) {
@@ -236,7 +324,15 @@ class JoinPage {
     this.#unask();
     this.room.leave();
     if (status === "replaced") {
-      this.#message("Your session is open in another tab", "Only one of them can be in the call.", el("button", { type: "button", class: "btn btn-accent", on: { click: () => location.reload() } }, "Use it here"));
+      this.#message(
+        "Your session is open in another tab",
+        "Only one of them can be in the call.",
+        el(
+          "button",
+          { type: "button", class: "btn btn-accent", on: { click: () => location.reload() } },
+          "Use it here",
+        ),
+      );
       return;
     }
     token.keep(sessionId, null);
@@ -254,7 +350,10 @@ class JoinPage {
   }
 
   #message(title, words, action) {
-    fill(need("main"), el("div", { class: "card centred" }, el("h1", { text: title }), el("p", { text: words }), el("p", {}, action)));
+    fill(
+      need("main"),
+      el("div", { class: "card centred" }, el("h1", { text: title }), el("p", { text: words }), el("p", {}, action)),
+    );
   }
 }
 

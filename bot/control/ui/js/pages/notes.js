@@ -1,32 +1,23 @@
 /** `/notes` and `/notes/<session_id>`: the inbox, and a note with its evidence, transcript and receipts. */
 
 import "../../components/site-header.js";
-import "../../components/note-view.js";
+import "../../components/inbox-list.js";
 import "../../components/receipts-view.js";
 import "../../components/transcript-view.js";
 import { ask, showKeys } from "../../components/dialogs.js";
+import { clientOf } from "../../components/inbox-list.js";
 import { noteText, otherEvidence } from "../../components/note-view.js";
 import { prepareAnnouncements, say } from "../announce.js";
 import { get, needUser, post } from "../api.js";
 import { copyText } from "../clipboard.js";
 import { attr, el, fill, need, text, uid } from "../dom.js";
-import { clock, dayAndTime, fullTime, until } from "../format.js";
+import { clock, fullTime, until } from "../format.js";
 import { icon } from "../icons.js";
 import { follow } from "../follow.js";
 import { bindKeys } from "../shortcuts.js";
 import { setPlainTab, setTab } from "../status.js";
 import { failureWords, problemWords, STEP_ORDER, stepWord } from "../words.js";
 
-const LOOK_EVERY_MS = 8_000;
-const STATES = {
-  queued: ["steps", "Generating…", "processing"],
-  generating: ["steps", "Generating…", "processing"],
-  draft: ["pen", "Draft", "ready"],
-  signed: ["check", "Signed", "done"],
-  amended: ["check", "Signed", "done"],
-  failed: ["alert", "Could not generate", "failed"],
-  discarded: ["ring", "Discarded", "idle"],
-};
 const TABS = [
   ["note", "Note"],
   ["transcript", "Transcript"],
@@ -35,9 +26,6 @@ const TABS = [
 const NARROW = matchMedia("(max-width: 899px)");
 
 class NotesPage {
-  #sessions = new Map();
-  #unread = new Map();
-  #items = [];
   #selected = null;
   #stop = null;
   #note = null;
@@ -48,12 +36,14 @@ class NotesPage {
   constructor(user) {
     this.user = user;
     this.header = need("qn-header");
-    this.list = el("div", { class: "inbox-list" }, skeleton());
+    this.inbox = el("qn-inbox");
+    this.inbox.addEventListener("open", ({ detail }) => this.#open(detail, { push: true }));
+    this.inbox.addEventListener("unread", ({ detail }) => this.header.setBadge(detail));
     this.reader = el("div", { class: "reader" });
     fill(
       need("main"),
       el("h1", { class: "unseen", text: "Notes" }),
-      el("section", { class: "inbox", "aria-label": "Inbox" }, el("h2", { text: "Notes" }), this.list),
+      el("section", { class: "inbox", "aria-label": "Inbox" }, el("h2", { text: "Notes" }), this.inbox),
       this.reader,
     );
     bindKeys(
@@ -64,78 +54,17 @@ class NotesPage {
       showKeys,
     );
     addEventListener("popstate", () => this.#open(idOfPage(), { push: false }));
-    addEventListener("keydown", (event) => event.key === "Escape" && !document.querySelector("dialog[open]") && this.note?.clear());
+    addEventListener(
+      "keydown",
+      (event) => event.key === "Escape" && !document.querySelector("dialog[open]") && this.note?.clear(),
+    );
   }
 
   async start() {
     const first = idOfPage();
     if (first) this.#open(first, { push: false });
     else this.#nothingOpen();
-    await this.#refresh();
-    setInterval(() => document.visibilityState === "visible" && this.#refresh(), LOOK_EVERY_MS);
-  }
-
-  // -- the inbox -----------------------------------------------------------------------------------------------------
-
-  async #refresh() {
-    try {
-      const [{ items: inbox, unread }, { items: notes }] = await Promise.all([get("/v1/inbox?limit=100"), get("/v1/notes?limit=50")]);
-      this.#unread.clear();
-      for (const item of inbox) if (!item.read) this.#unread.set(item.session_id, [...(this.#unread.get(item.session_id) ?? []), item]);
-      this.header.setBadge(unread ?? 0);
-      this.#items = notes.filter((note) => note.state !== "absent" || note.reason || note.session_id === this.#selected);
-      await Promise.all(this.#items.map((item) => this.#name(item.session_id)));
-      this.#showList();
-      this.#markRead();
-    } catch (problem) {
-      if (this.#items.length) return;
-      fill(this.list, el("div", { class: "empty" }, icon("alert", 28), el("p", { text: problemWords(problem) }), el("button", { type: "button", class: "btn", on: { click: () => this.#refresh() } }, "Try again")));
-    }
-  }
-
-  async #name(id) {
-    if (this.#sessions.has(id)) return;
-    const session = await get(`/v1/sessions/${encodeURIComponent(id)}`).catch(() => null);
-    if (session) this.#sessions.set(id, session);
-  }
-
-  #showList() {
-    if (!this.#items.length) {
-      fill(this.list, el("div", { class: "empty" }, icon("note", 28), el("p", { text: "No notes yet." }), el("p", { class: "second small", text: "After a call with transcription, press Finish and Generate Note: the draft appears here." })));
-      return;
-    }
-    const had = this.list.contains(document.activeElement) ? document.activeElement.dataset.session : null;
-    fill(this.list, el("ul", {}, this.#items.map((item) => this.#row(item))));
-    if (had) this.list.querySelector(`[data-session="${CSS.escape(had)}"]`)?.focus();
-  }
-
-  #row(item) {
-    const [shape, words, tone] = STATES[item.state] ?? (item.reason ? STATES.failed : ["ring", "Nothing recorded", "idle"]);
-    const unread = this.#unread.has(item.session_id);
-    const reason = item.state === "failed" || (item.state === "absent" && item.reason) ? failureWords(item.reason)[0] : null;
-    const link = el(
-      "a",
-      { class: "inbox-item", href: `/notes/${encodeURIComponent(item.session_id)}`, "aria-current": item.session_id === this.#selected ? "true" : null, data: { session: item.session_id, unread: String(unread), tone } },
-      el("span", { class: "inbox-top" }, el("span", { class: "inbox-name", text: clientOf(this.#sessions.get(item.session_id)) }), unread && el("span", { class: "unread" }, "New")),
-      el("span", { class: "second small", text: dayAndTime(item.ended_at ?? item.created_at) }),
-      el("span", { class: "inbox-state" }, icon(shape, 16), el("span", { text: reason ?? words })),
-    );
-    link.addEventListener("click", (event) => {
-      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-      event.preventDefault();
-      this.#open(item.session_id, { push: true });
-    });
-    return el("li", {}, link);
-  }
-
-  /** What is looked at is read. */
-  async #markRead() {
-    const items = this.#unread.get(this.#selected) ?? [];
-    if (!items.length || this.#shownKey === null) return;
-    this.#unread.delete(this.#selected);
-    await Promise.all(items.map((item) => post(`/v1/inbox/${encodeURIComponent(item.id)}/read`).catch(() => null)));
-    this.header.refreshBadge();
-    this.#showList();
+    await this.inbox.start();
   }
 
   // -- one session ---------------------------------------------------------------------------------------------------
@@ -143,7 +72,16 @@ class NotesPage {
   #nothingOpen() {
     document.body.dataset.open = "no";
     setPlainTab("Notes");
-    fill(this.reader, el("div", { class: "empty" }, icon("note", 32), el("p", { class: "empty-title", text: "Choose a note on the left" }), el("p", { class: "second", text: "Each sentence of a note shows where in the session it comes from." })));
+    fill(
+      this.reader,
+      el(
+        "div",
+        { class: "empty" },
+        icon("note", 32),
+        el("p", { class: "empty-title", text: "Choose a note on the left" }),
+        el("p", { class: "second", text: "Each sentence of a note shows where in the session it comes from." }),
+      ),
+    );
   }
 
   #open(id, { push }) {
@@ -154,14 +92,27 @@ class NotesPage {
     this.#shownKey = null;
     this.#tab = "note";
     if (!id) {
+      this.inbox.select(null);
       this.#nothingOpen();
       return;
     }
     if (push) history.pushState(null, "", `/notes/${encodeURIComponent(id)}`);
     document.body.dataset.open = "yes";
-    for (const link of this.list.querySelectorAll("a")) attr(link, "aria-current", link.dataset.session === id ? "true" : null);
-    fill(this.reader, el("div", { class: "reader-skeleton", role: "status" }, el("span", { class: "unseen", text: "Opening the note" }), [1, 2, 3, 4, 5].map(() => el("i"))));
-    this.#stop = follow(id, { onState: (session) => this.#show(session), onProgress: (message) => this.#progress(message), onProblem: (problem) => this.#cannot(problem) });
+    this.inbox.select(id);
+    fill(
+      this.reader,
+      el(
+        "div",
+        { class: "reader-skeleton", role: "status" },
+        el("span", { class: "unseen", text: "Opening the note" }),
+        [1, 2, 3, 4, 5].map(() => el("i")),
+      ),
+    );
+    this.#stop = follow(id, {
+      onState: (session) => this.#show(session),
+      onProgress: (message) => this.#progress(message),
+      onProblem: (problem) => this.#cannot(problem),
+    });
   }
 
   #shownKey = null;
@@ -169,21 +120,34 @@ class NotesPage {
   /** The session moved: show what there is of it now. */
   async #show(session) {
     if (session.id !== this.#selected) return;
-    this.#sessions.set(session.id, session);
     const key = [session.capture, session.transcript, session.note, session.note_id, session.failure_slug].join("|");
     if (key === this.#shownKey) return;
     this.#shownKey = key;
+    this.inbox.opened(session);
     if (["draft", "signed", "amended"].includes(session.note) && session.note_id) {
       await this.#showNote(session);
       return;
     }
     setTab(session.words, `Note for ${clientOf(session)}`);
-    if (session.capture === "discarded") this.#without(session, "Discarded", "This recording was discarded: its sound and its words were destroyed, and no note was made.");
-    else if (session.capture !== "finished") this.#without(session, "The session is not over", "A note is made when the recording is finished.", el("a", { class: "btn btn-accent", href: `/call/${encodeURIComponent(session.id)}` }, "Return to the call"));
-    else if (session.note === "failed" || session.transcript === "failed" || session.failure_slug) await this.#failed(session);
-    else if (session.note === "absent" && ["absent", "purged"].includes(session.transcript)) this.#without(session, "Nothing was recorded", "Nothing was captured in this session, so there is no note.");
+    if (session.capture === "discarded")
+      this.#without(
+        session,
+        "Discarded",
+        "This recording was discarded: its sound and its words were destroyed, and no note was made.",
+      );
+    else if (session.capture !== "finished")
+      this.#without(
+        session,
+        "The session is not over",
+        "A note is made when the recording is finished.",
+        el("a", { class: "btn btn-accent", href: `/call/${encodeURIComponent(session.id)}` }, "Return to the call"),
+      );
+    else if (session.note === "failed" || session.transcript === "failed" || session.failure_slug)
+      await this.#failed(session);
+    else if (session.note === "absent" && ["absent", "purged"].includes(session.transcript))
+      this.#without(session, "Nothing was recorded", "Nothing was captured in this session, so there is no note.");
     else this.#generating(session);
-    this.#refresh();
+    this.inbox.refresh();
   }
 
   #head(session, ...more) {
@@ -191,8 +155,30 @@ class NotesPage {
     return el(
       "div",
       { class: "reader-head" },
-      el("a", { class: "btn btn-quiet back", href: "/notes", on: { click: (event) => (event.preventDefault(), history.pushState(null, "", "/notes"), this.#open(null, { push: false })) } }, "All notes"),
-      el("div", { class: "reader-title" }, el("h2", { text: name, tabindex: "-1" }), el("p", { class: "second", text: `${fullTime(session.captured_from ?? session.created_at)}${session.ended_at && session.captured_from ? `, ${clock(new Date(session.ended_at) - new Date(session.captured_from))} long` : ""}` })),
+      el(
+        "a",
+        {
+          class: "btn btn-quiet back",
+          href: "/notes",
+          on: {
+            click: (event) => (
+              event.preventDefault(),
+              history.pushState(null, "", "/notes"),
+              this.#open(null, { push: false })
+            ),
+          },
+        },
+        "All notes",
+      ),
+      el(
+        "div",
+        { class: "reader-title" },
+        el("h2", { text: name, tabindex: "-1" }),
+        el("p", {
+          class: "second",
+          text: `${fullTime(session.captured_from ?? session.created_at)}${session.ended_at && session.captured_from ? `, ${clock(new Date(session.ended_at) - new Date(session.captured_from))} long` : ""}`,
+        }),
+      ),
       more,
     );
   }
@@ -202,7 +188,13 @@ class NotesPage {
     const steps = STEP_ORDER.map((step) => {
       const now = !done[step] && STEP_ORDER.slice(0, STEP_ORDER.indexOf(step)).every((earlier) => done[earlier]);
       const state = done[step] ? "done" : now ? "now" : "next";
-      return el("li", { data: { step, state } }, icon(state === "done" ? "check" : state === "now" ? "half" : "ring", 18), el("span", { text: stepWord(step) }), el("span", { class: "second small", text: state === "done" ? "done" : "" }));
+      return el(
+        "li",
+        { data: { step, state } },
+        icon(state === "done" ? "check" : state === "now" ? "half" : "ring", 18),
+        el("span", { text: stepWord(step) }),
+        el("span", { class: "second small", text: state === "done" ? "done" : "" }),
+      );
     });
     const finished = Object.values(done).filter(Boolean).length;
     this.progressLine = el("p", { class: "second small", role: "status" });
@@ -216,7 +208,10 @@ class NotesPage {
         el("progress", { max: String(STEP_ORDER.length), value: finished, "aria-label": "Steps done" }),
         el("ol", { class: "steps" }, steps),
         this.progressLine,
-        el("p", { class: "second", text: "This page follows by itself. You may leave it: the note appears in your inbox." }),
+        el("p", {
+          class: "second",
+          text: "This page follows by itself. You may leave it: the note appears in your inbox.",
+        }),
       ),
       session.transcript === "ready" && this.#early(session),
     );
@@ -231,7 +226,10 @@ class NotesPage {
 
   #progress({ step, done, total }) {
     if (!this.progressLine?.isConnected) return;
-    const words = total > 1 && step !== "done" ? `${stepWord(STEP_ORDER.includes(step) ? step : "draft")}: ${done} of ${total}` : "";
+    const words =
+      total > 1 && step !== "done"
+        ? `${stepWord(STEP_ORDER.includes(step) ? step : "draft")}: ${done} of ${total}`
+        : "";
     text(this.progressLine, words);
     const row = this.reader.querySelector(`[data-step="${CSS.escape(step)}"]`);
     if (row && done >= total) row.dataset.state = "done";
@@ -240,7 +238,12 @@ class NotesPage {
   async #failed(session) {
     const [title, words] = failureWords(session.failure_slug);
     const contact = await this.#contact();
-    const kept = session.transcript === "ready" ? "The transcript is kept and can be read below." : session.audio === "erased" ? "The sound was destroyed all the same." : "";
+    const kept =
+      session.transcript === "ready"
+        ? "The transcript is kept and can be read below."
+        : session.audio === "erased"
+          ? "The sound was destroyed all the same."
+          : "";
     fill(
       this.reader,
       this.#head(session),
@@ -250,8 +253,25 @@ class NotesPage {
         el("h3", {}, icon("alert"), title),
         el("p", { text: words }),
         kept && el("p", { text: kept }),
-        el("p", { class: "second" }, `If it does not mend itself, contact ${contact} and give this reference: `, el("code", { text: session.id })),
-        el("div", { class: "row" }, el("button", { type: "button", class: "btn", on: { click: () => ((this.#shownKey = null), this.#open(session.id, { push: false })) } }, "Look again")),
+        el(
+          "p",
+          { class: "second" },
+          `If it does not mend itself, contact ${contact} and give this reference: `,
+          el("code", { text: session.id }),
+        ),
+        el(
+          "div",
+          { class: "row" },
+          el(
+            "button",
+            {
+              type: "button",
+              class: "btn",
+              on: { click: () => ((this.#shownKey = null), this.#open(session.id, { push: false })) },
+            },
+            "Look again",
+          ),
+        ),
       ),
       session.transcript === "ready" && this.#early(session),
     );
@@ -263,12 +283,37 @@ class NotesPage {
   }
 
   #without(session, title, words, action = null) {
-    fill(this.reader, this.#head(session), el("div", { class: "empty" }, icon("ring", 28), el("p", { class: "empty-title", text: title }), el("p", { class: "second", text: words }), action));
+    fill(
+      this.reader,
+      this.#head(session),
+      el(
+        "div",
+        { class: "empty" },
+        icon("ring", 28),
+        el("p", { class: "empty-title", text: title }),
+        el("p", { class: "second", text: words }),
+        action,
+      ),
+    );
   }
 
   #cannot(problem) {
     if (this.#note) return;
-    fill(this.reader, el("div", { class: "empty" }, icon("alert", 28), el("p", { class: "empty-title", text: "This note cannot be opened" }), el("p", { class: "second", text: problemWords(problem) }), el("button", { type: "button", class: "btn", on: { click: () => this.#open(this.#selected, { push: false }) } }, "Try again")));
+    fill(
+      this.reader,
+      el(
+        "div",
+        { class: "empty" },
+        icon("alert", 28),
+        el("p", { class: "empty-title", text: "This note cannot be opened" }),
+        el("p", { class: "second", text: problemWords(problem) }),
+        el(
+          "button",
+          { type: "button", class: "btn", on: { click: () => this.#open(this.#selected, { push: false }) } },
+          "Try again",
+        ),
+      ),
+    );
   }
 
   // -- the note ------------------------------------------------------------------------------------------------------
@@ -299,25 +344,66 @@ class NotesPage {
     this.aside = el(
       "aside",
       { class: "evidence", "aria-labelledby": asideTitle },
-      el("div", { class: "evidence-head" }, el("h3", { id: asideTitle, text: "Evidence" }), el("button", { type: "button", class: "btn-icon evidence-close", "aria-label": "Close the evidence", on: { click: () => this.note.clear() } }, icon("close"))),
+      el(
+        "div",
+        { class: "evidence-head" },
+        el("h3", { id: asideTitle, text: "Evidence" }),
+        el(
+          "button",
+          {
+            type: "button",
+            class: "btn-icon evidence-close",
+            "aria-label": "Close the evidence",
+            on: { click: () => this.note.clear() },
+          },
+          icon("close"),
+        ),
+      ),
       this.asideWords,
-      el("div", { class: "evidence-scroll", tabindex: "0", role: "region", "aria-label": "Lines of the transcript", data: { scroll: "" } }, this.#lines),
+      el(
+        "div",
+        {
+          class: "evidence-scroll",
+          tabindex: "0",
+          role: "region",
+          "aria-label": "Lines of the transcript",
+          data: { scroll: "" },
+        },
+        this.#lines,
+      ),
     );
     const head = this.#head(session, this.#actions(note, signed));
     fill(this.reader, head, this.#banner(note, signed), this.#tabs(note, signed));
     this.#select(fresh ? "note" : this.#tab);
     if (fresh && NARROW.matches) head.querySelector("h2").focus({ preventScroll: true });
-    this.#markRead();
     await this.#fillTranscripts(session.id, signed);
-    if (fresh && !this.#items.some((item) => item.session_id === session.id && item.state === note.state)) this.#refresh();
   }
 
   #actions(note, signed) {
     const copy = el("button", { type: "button", class: "btn" }, icon("copy", 18), "Copy note");
-    copy.addEventListener("click", async () => say((await copyText(noteText(note))) ? "The note was copied." : "Copying was refused."));
+    copy.addEventListener("click", async () =>
+      say((await copyText(noteText(note))) ? "The note was copied." : "Copying was refused."),
+    );
     copy.addEventListener("click", () => fill(copy, icon("check", 18), "Copied"));
-    const print = el("button", { type: "button", class: "btn", on: { click: () => window.print() } }, icon("print", 18), "Print");
-    const sign = signed ? null : el("button", { type: "button", class: "btn btn-accent", "aria-describedby": "sign-says", on: { click: () => this.#sign(note) } }, icon("pen", 18), "Sign");
+    const print = el(
+      "button",
+      { type: "button", class: "btn", on: { click: () => window.print() } },
+      icon("print", 18),
+      "Print",
+    );
+    const sign = signed
+      ? null
+      : el(
+          "button",
+          {
+            type: "button",
+            class: "btn btn-accent",
+            "aria-describedby": "sign-says",
+            on: { click: () => this.#sign(note) },
+          },
+          icon("pen", 18),
+          "Sign",
+        );
     return el("div", { class: "reader-actions no-print" }, copy, print, sign);
   }
 
@@ -328,18 +414,41 @@ class NotesPage {
         "div",
         { class: "banner", data: { tone: "done" } },
         icon("check"),
-        el("p", {}, `Signed by ${by} on ${fullTime(note.signed_at)}. The note is closed to changes; the transcript was permanently deleted.`),
-        el("button", { type: "button", class: "btn no-print", on: { click: () => this.#select("receipts", true) } }, icon("shield", 18), "Receipts"),
+        el(
+          "p",
+          {},
+          `Signed by ${by} on ${fullTime(note.signed_at)}. The note is closed to changes; the transcript was permanently deleted.`,
+        ),
+        el(
+          "button",
+          { type: "button", class: "btn no-print", on: { click: () => this.#select("receipts", true) } },
+          icon("shield", 18),
+          "Receipts",
+        ),
       );
     }
     const gone = note.purge_at ? `on signing, or ${until(note.purge_at)} (${fullTime(note.purge_at)})` : "on signing";
-    return el("div", { class: "banner", data: { tone: "paused" } }, icon("shield"), el("p", { id: "sign-says" }, `The transcript will be permanently deleted ${gone}. `, el("span", { class: "second", text: "Signing closes the note to changes." })));
+    return el(
+      "div",
+      { class: "banner", data: { tone: "paused" } },
+      icon("shield"),
+      el(
+        "p",
+        { id: "sign-says" },
+        `The transcript will be permanently deleted ${gone}. `,
+        el("span", { class: "second", text: "Signing closes the note to changes." }),
+      ),
+    );
   }
 
   async #sign(note) {
     const sure = await ask({
       title: "Sign this note?",
-      points: ["The note is closed to changes under your name.", "The transcript is permanently deleted at once and cannot be restored. Read it first if you still need it.", "The note keeps which moments of the session each sentence rests on, and a signed receipt says what was destroyed."],
+      points: [
+        "The note is closed to changes under your name.",
+        "The transcript is permanently deleted at once and cannot be restored. Read it first if you still need it.",
+        "The note keeps which moments of the session each sentence rests on, and a signed receipt says what was destroyed.",
+      ],
       yes: "Sign",
       no: "Not yet",
     });
@@ -350,9 +459,14 @@ class NotesPage {
       this.#shownKey = null;
       this.#tab = "note";
       await this.#show(await get(`/v1/sessions/${encodeURIComponent(note.session_id)}`));
-      await this.#refresh();
+      await this.inbox.refresh();
     } catch (problem) {
-      const banner = el("div", { class: "banner", role: "alert", data: { tone: "recording" } }, icon("alert"), el("p", { text: `The note was not signed. ${problemWords(problem)}` }));
+      const banner = el(
+        "div",
+        { class: "banner", role: "alert", data: { tone: "recording" } },
+        icon("alert"),
+        el("p", { text: `The note was not signed. ${problemWords(problem)}` }),
+      );
       need(".banner", this.reader).before(banner);
     }
   }
@@ -365,20 +479,60 @@ class NotesPage {
     const bodies = {
       note: [
         note.notice && el("p", { class: "writer-notice" }, icon("note", 18), el("span", { text: note.notice })),
-        note.coverage < 1 && el("p", { class: "writer-notice", data: { tone: "paused" } }, icon("alert", 18), el("span", { text: `The writer was shown ${Math.floor(note.coverage * 100)} % of the session.` })),
-        el("div", { class: "note-columns" }, el("div", { class: "note-paper" }, el("p", { class: "note-state" }, el("span", { class: "tag", text: signed ? "Signed" : "Draft" }), el("span", { class: "second small", text: `${String(note.template ?? "").toUpperCase()} · ${note.writer ?? ""}` })), this.note), this.aside),
+        note.coverage < 1 &&
+          el(
+            "p",
+            { class: "writer-notice", data: { tone: "paused" } },
+            icon("alert", 18),
+            el("span", { text: `The writer was shown ${Math.floor(note.coverage * 100)} % of the session.` }),
+          ),
+        el(
+          "div",
+          { class: "note-columns" },
+          el(
+            "div",
+            { class: "note-paper" },
+            el(
+              "p",
+              { class: "note-state" },
+              el("span", { class: "tag", text: signed ? "Signed" : "Draft" }),
+              el("span", {
+                class: "second small",
+                text: `${String(note.template ?? "").toUpperCase()} · ${note.writer ?? ""}`,
+              }),
+            ),
+            this.note,
+          ),
+          this.aside,
+        ),
       ],
       transcript: el("div", { class: "transcript-page" }, this.whole),
       receipts: el("div", { class: "receipts-page" }, this.receipts),
     };
     const buttons = TABS.map(([key, label], index) => {
       const [tabId, panelId] = [uid("tab"), uid("panel")];
-      const button = el("button", { type: "button", role: "tab", id: tabId, "aria-controls": panelId, on: { click: () => this.#select(key), keydown: (event) => this.#arrow(event, index) } }, label);
+      const button = el(
+        "button",
+        {
+          type: "button",
+          role: "tab",
+          id: tabId,
+          "aria-controls": panelId,
+          on: { click: () => this.#select(key), keydown: (event) => this.#arrow(event, index) },
+        },
+        label,
+      );
       this.tabButtons.set(key, button);
-      this.tabPanels.set(key, el("div", { role: "tabpanel", id: panelId, "aria-labelledby": tabId, class: `tab-${key}` }, bodies[key]));
+      this.tabPanels.set(
+        key,
+        el("div", { role: "tabpanel", id: panelId, "aria-labelledby": tabId, class: `tab-${key}` }, bodies[key]),
+      );
       return button;
     });
-    return [el("div", { class: "tabs no-print", role: "tablist", "aria-label": "Of this session" }, buttons), ...this.tabPanels.values()];
+    return [
+      el("div", { class: "tabs no-print", role: "tablist", "aria-label": "Of this session" }, buttons),
+      ...this.tabPanels.values(),
+    ];
   }
 
   #select(key, focus = false) {
@@ -418,9 +572,18 @@ class NotesPage {
       return;
     }
     const gone = found.problem.slug === "transcript-purged";
-    const why = signed ? "It was destroyed when the note was signed, and cannot be restored." : "It was destroyed when its time had come, and cannot be restored.";
-    const receipt = el("button", { type: "button", class: "btn", on: { click: () => this.#select("receipts", true) } }, icon("shield", 18), "See the receipt");
-    const [title, words] = gone ? ["The transcript was permanently deleted", why] : ["The transcript cannot be shown", problemWords(found.problem)];
+    const why = signed
+      ? "It was destroyed when the note was signed, and cannot be restored."
+      : "It was destroyed when its time had come, and cannot be restored.";
+    const receipt = el(
+      "button",
+      { type: "button", class: "btn", on: { click: () => this.#select("receipts", true) } },
+      icon("shield", 18),
+      "See the receipt",
+    );
+    const [title, words] = gone
+      ? ["The transcript was permanently deleted", why]
+      : ["The transcript cannot be shown", problemWords(found.problem)];
     this.#lines.explain(title, gone ? "The note still knows which moments each sentence rests on." : words);
     this.whole.explain(title, words, gone ? receipt : null);
     text(this.asideWords, "");
@@ -429,29 +592,38 @@ class NotesPage {
   #evidence({ sentence, tapped }) {
     const ids = sentence ? sentence.evidence.filter((one) => one.source === "segment").map((one) => one.source_id) : [];
     this.#lines.light(ids);
-    this.aside.toggleAttribute("data-open", Boolean(sentence) && (tapped || !NARROW.matches || this.aside.hasAttribute("data-open")));
+    this.aside.toggleAttribute(
+      "data-open",
+      Boolean(sentence) && (tapped || !NARROW.matches || this.aside.hasAttribute("data-open")),
+    );
     if (!sentence) {
       text(this.asideWords, this.#transcript ? "Hover over a sentence, or press j, to see the lines it rests on." : "");
       return;
     }
-    const spans = sentence.evidence.filter((one) => one.start_ms !== null && one.start_ms !== undefined).map((one) => `${clock(one.start_ms)} to ${clock(one.end_ms)}`);
+    const spans = sentence.evidence
+      .filter((one) => one.start_ms !== null && one.start_ms !== undefined)
+      .map((one) => `${clock(one.start_ms)} to ${clock(one.end_ms)}`);
     const other = otherEvidence(sentence);
-    const said = this.#transcript ? this.#transcript.segments.filter((segment) => ids.includes(segment.id)).map((segment) => `${segment.display_name} at ${clock(segment.start_ms)}`) : spans;
-    text(this.asideWords, [said.length && `Rests on ${said.join(", ")}`, other.length && `${said.length ? "and on" : "Rests on"} ${other.join(", ")}`].filter(Boolean).join(" "));
+    const said = this.#transcript
+      ? this.#transcript.segments
+          .filter((segment) => ids.includes(segment.id))
+          .map((segment) => `${segment.display_name} at ${clock(segment.start_ms)}`)
+      : spans;
+    text(
+      this.asideWords,
+      [
+        said.length && `Rests on ${said.join(", ")}`,
+        other.length && `${said.length ? "and on" : "Rests on"} ${other.join(", ")}`,
+      ]
+        .filter(Boolean)
+        .join(" "),
+    );
   }
 }
 
 function idOfPage() {
   const part = location.pathname.split("/")[2];
   return part ? decodeURIComponent(part) : null;
-}
-
-function clientOf(session) {
-  return session?.participants.filter((person) => person.role !== "clinician").map((person) => person.display_name).join(", ") || "Session";
-}
-
-function skeleton() {
-  return el("ul", { "aria-label": "Loading notes" }, [1, 2, 3].map(() => el("li", { class: "inbox-item skeleton" }, el("span"), el("span"))));
 }
 
 prepareAnnouncements();

@@ -24,7 +24,8 @@ async function attempt(work, button) {
     await work();
     location.replace(next());
   } catch (problem) {
-    const wrong = problem.slug === "unauthorized" ? "That e-mail address and password do not fit together." : problemWords(problem);
+    const wrong =
+      problem.slug === "unauthorized" ? "That e-mail address and password do not fit together." : problemWords(problem);
     text(said, wrong);
     said.hidden = false;
     button.disabled = false;
@@ -34,7 +35,13 @@ async function attempt(work, button) {
 function form() {
   const [emailId, passwordId] = [uid("field"), uid("field")];
   const email = el("input", { id: emailId, type: "email", name: "email", autocomplete: "username", required: true });
-  const password = el("input", { id: passwordId, type: "password", name: "password", autocomplete: "current-password", required: true });
+  const password = el("input", {
+    id: passwordId,
+    type: "password",
+    name: "password",
+    autocomplete: "current-password",
+    required: true,
+  });
   const button = el("button", { type: "submit", class: "btn btn-accent btn-wide" }, "Sign in");
   return el(
     "form",
@@ -55,9 +62,19 @@ function form() {
 }
 
 function demo() {
-  const button = el("button", { type: "button", class: "btn btn-wide" }, icon("person", 18), "Continue as the demo clinician");
+  const button = el(
+    "button",
+    { type: "button", class: "btn btn-wide" },
+    icon("person", 18),
+    "Continue as the demo clinician",
+  );
   button.addEventListener("click", () => attempt(devSignIn, button));
-  return el("div", { class: "demo stack" }, button, el("p", { class: "second small", text: "Only here, in development mode on this machine." }));
+  return el(
+    "div",
+    { class: "demo stack" },
+    button,
+    el("p", { class: "second small", text: "Only here, in development mode on this machine." }),
+  );
 }
 
 const { user, dev } = await me().catch(() => ({ user: null, dev: false }));
@@ -65,6 +82,13 @@ if (user) location.replace(next());
 else {
   fill(
     need("main"),
-    el("div", { class: "card signin" }, el("h1", { text: "Sign in" }), el("p", { class: "second", text: "For clinicians. Clients join with the link from their invitation." }), form(), dev && demo()),
+    el(
+      "div",
+      { class: "card signin" },
+      el("h1", { text: "Sign in" }),
+      el("p", { class: "second", text: "For clinicians. Clients join with the link from their invitation." }),
+      form(),
+      dev && demo(),
+    ),
   );
 }

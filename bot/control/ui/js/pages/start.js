@@ -30,8 +30,18 @@ class StartPage {
       el(
         "div",
         { class: "columns" },
-        el("section", { class: "card", "aria-labelledby": "new-title" }, el("h2", { id: "new-title", text: "New call" }), this.#form()),
-        el("section", { class: "card", "aria-labelledby": "list-title" }, el("h2", { id: "list-title", text: "Sessions" }), this.list),
+        el(
+          "section",
+          { class: "card", "aria-labelledby": "new-title" },
+          el("h2", { id: "new-title", text: "New call" }),
+          this.#form(),
+        ),
+        el(
+          "section",
+          { class: "card", "aria-labelledby": "list-title" },
+          el("h2", { id: "list-title", text: "Sessions" }),
+          this.list,
+        ),
       ),
     );
     bindKeys({ n: { label: "Write the client's name for a new call", act: () => this.name.focus() } }, showKeys);
@@ -41,13 +51,29 @@ class StartPage {
 
   #form() {
     const [nameId, templateId, languageId, errorId] = [uid("f"), uid("f"), uid("f"), uid("f")];
-    this.name = el("input", { id: nameId, autocomplete: "off", maxlength: "200", placeholder: "As you call them", "aria-describedby": errorId });
+    this.name = el("input", {
+      id: nameId,
+      autocomplete: "off",
+      maxlength: "200",
+      placeholder: "As you call them",
+      "aria-describedby": errorId,
+    });
     this.template = el("select", { id: templateId });
     this.language = el("select", { id: languageId });
     this.#choices({ template: "soap", language: "en" });
     this.said = el("p", { class: "form-error", id: errorId, role: "alert", hidden: true });
     const start = (record, shape, label, what) =>
-      el("button", { type: "button", class: "btn btn-start", on: { click: () => this.#start(record) } }, icon(shape, 24), el("span", { class: "btn-start-words" }, el("strong", { text: label }), el("span", { class: "small", text: what })));
+      el(
+        "button",
+        { type: "button", class: "btn btn-start", on: { click: () => this.#start(record) } },
+        icon(shape, 24),
+        el(
+          "span",
+          { class: "btn-start-words" },
+          el("strong", { text: label }),
+          el("span", { class: "small", text: what }),
+        ),
+      );
     this.buttons = [
       start(false, "camera", "Start Call", "does not record"),
       start(true, "captions", "Start Call with Transcription", "asks your client first"),
@@ -56,27 +82,51 @@ class StartPage {
       "form",
       { class: "stack", on: { submit: (event) => event.preventDefault() } },
       el("div", { class: "field" }, el("label", { for: nameId, text: "Client" }), this.name, this.said),
-      el("div", { class: "settings-bar" }, el("div", { class: "field" }, el("label", { for: templateId, text: "Template" }), this.template), el("div", { class: "field" }, el("label", { for: languageId, text: "Language" }), this.language)),
+      el(
+        "div",
+        { class: "settings-bar" },
+        el("div", { class: "field" }, el("label", { for: templateId, text: "Template" }), this.template),
+        el("div", { class: "field" }, el("label", { for: languageId, text: "Language" }), this.language),
+      ),
       el("div", { class: "start-buttons" }, this.buttons),
-      el("p", { class: "second small", text: "You get a personal link for your client. They wait until you let them in." }),
+      el("p", {
+        class: "second small",
+        text: "You get a personal link for your client. They wait until you let them in.",
+      }),
     );
   }
 
   #choices({ template, language }) {
     const known = (table, chosen) => (chosen in table ? table : { [chosen]: chosen, ...table });
-    fill(this.template, ...Object.entries(known(TEMPLATES, template)).map(([value, label]) => el("option", { value, text: label, selected: value === template })));
-    fill(this.language, ...Object.entries(known(LANGUAGES, language)).map(([value, label]) => el("option", { value, text: label, selected: value === language })));
+    fill(
+      this.template,
+      ...Object.entries(known(TEMPLATES, template)).map(([value, label]) =>
+        el("option", { value, text: label, selected: value === template }),
+      ),
+    );
+    fill(
+      this.language,
+      ...Object.entries(known(LANGUAGES, language)).map(([value, label]) =>
+        el("option", { value, text: label, selected: value === language }),
+      ),
+    );
   }
 
   async #start(record) {
     const name = this.name.value.trim();
-    if (!name) return this.#refuse("Write your client's name first: it is on their waiting page and in the transcript.");
+    if (!name)
+      return this.#refuse("Write your client's name first: it is on their waiting page and in the transcript.");
     this.said.hidden = true;
     for (const button of this.buttons) button.disabled = true;
     try {
       const made = await post(
         "/v1/sessions",
-        { clinic_id: this.user.clinic_id, participants: [{ role: "client", display_name: name }], template: this.template.value, language: this.language.value },
+        {
+          clinic_id: this.user.clinic_id,
+          participants: [{ role: "client", display_name: name }],
+          template: this.template.value,
+          language: this.language.value,
+        },
         { headers: { "Idempotency-Key": crypto.randomUUID() } },
       );
       const id = made.session.id;
@@ -118,11 +168,24 @@ class StartPage {
   async sessions() {
     try {
       const { items } = await get(`/v1/sessions?limit=${SHOWN}`);
-      const whole = await Promise.all(items.map((item) => (item.participants.length ? item : get(`/v1/sessions/${encodeURIComponent(item.id)}`).catch(() => item))));
+      const whole = await Promise.all(
+        items.map((item) =>
+          item.participants.length ? item : get(`/v1/sessions/${encodeURIComponent(item.id)}`).catch(() => item),
+        ),
+      );
       this.#showOpen(whole.filter((session) => OPEN.has(session.capture)));
       this.#showList(whole);
     } catch (problem) {
-      fill(this.list, el("div", { class: "empty" }, icon("alert", 28), el("p", { text: problemWords(problem) }), el("button", { type: "button", class: "btn", on: { click: () => this.sessions() } }, "Try again")));
+      fill(
+        this.list,
+        el(
+          "div",
+          { class: "empty" },
+          icon("alert", 28),
+          el("p", { text: problemWords(problem) }),
+          el("button", { type: "button", class: "btn", on: { click: () => this.sessions() } }, "Try again"),
+        ),
+      );
     }
   }
 
@@ -139,7 +202,10 @@ class StartPage {
     const said = el("p", { class: "form-error", role: "alert", hidden: true });
     const act = async (action) => {
       try {
-        await post(`/v1/sessions/${encodeURIComponent(session.id)}/capture`, { action, message_id: crypto.randomUUID() });
+        await post(`/v1/sessions/${encodeURIComponent(session.id)}/capture`, {
+          action,
+          message_id: crypto.randomUUID(),
+        });
         if (action === "finish") location.assign(`/notes/${encodeURIComponent(session.id)}`);
         else await this.sessions();
       } catch (problem) {
@@ -148,14 +214,44 @@ class StartPage {
       }
     };
     const discard = async () => {
-      const sure = await ask({ title: "Discard this recording?", points: ["The sound and every word written down are destroyed at once.", "No note is made from it. This cannot be undone."], yes: "Discard", no: "Keep it", danger: true });
+      const sure = await ask({
+        title: "Discard this recording?",
+        points: [
+          "The sound and every word written down are destroyed at once.",
+          "No note is made from it. This cannot be undone.",
+        ],
+        yes: "Discard",
+        no: "Keep it",
+        danger: true,
+      });
       if (sure) await act("discard");
     };
     return el(
       "section",
       { class: "card open-recording", data: { session: session.id } },
-      el("div", { class: "open-words" }, pill, el("div", {}, el("h2", { text: `The recording with ${clientOf(session)} is open` }), el("p", { class: "second", text: session.captured_from ? `Since ${timeOfDay(session.captured_from)}. Nothing is lost: return to the call, or finish it here.` : "Nothing was recorded yet. Return to the call, or finish it here." }))),
-      el("div", { class: "open-actions" }, el("a", { class: "btn btn-accent", href: `/call/${encodeURIComponent(session.id)}` }, "Return"), el("button", { type: "button", class: "btn", on: { click: () => act("finish") } }, "Finish"), el("button", { type: "button", class: "btn btn-quiet", on: { click: discard } }, "Discard")),
+      el(
+        "div",
+        { class: "open-words" },
+        pill,
+        el(
+          "div",
+          {},
+          el("h2", { text: `The recording with ${clientOf(session)} is open` }),
+          el("p", {
+            class: "second",
+            text: session.captured_from
+              ? `Since ${timeOfDay(session.captured_from)}. Nothing is lost: return to the call, or finish it here.`
+              : "Nothing was recorded yet. Return to the call, or finish it here.",
+          }),
+        ),
+      ),
+      el(
+        "div",
+        { class: "open-actions" },
+        el("a", { class: "btn btn-accent", href: `/call/${encodeURIComponent(session.id)}` }, "Return"),
+        el("button", { type: "button", class: "btn", on: { click: () => act("finish") } }, "Finish"),
+        el("button", { type: "button", class: "btn btn-quiet", on: { click: discard } }, "Discard"),
+      ),
       said,
     );
   }
@@ -165,7 +261,16 @@ class StartPage {
     if (this.shown === key) return;
     this.shown = key;
     if (!sessions.length) {
-      fill(this.list, el("div", { class: "empty" }, icon("camera", 28), el("p", { text: "No sessions yet." }), el("p", { class: "second small", text: "Write a client's name and start a call: it will be listed here." })));
+      fill(
+        this.list,
+        el(
+          "div",
+          { class: "empty" },
+          icon("camera", 28),
+          el("p", { text: "No sessions yet." }),
+          el("p", { class: "second small", text: "Write a client's name and start a call: it will be listed here." }),
+        ),
+      );
       return;
     }
     fill(this.list, el("ul", { class: "sessions" }, sessions.map(row)));
@@ -181,12 +286,36 @@ function row(session) {
   const copy = link && !over && session.capture !== "discarded" ? copyButton(link, clientOf(session)) : null;
   const to = over ? `/notes/${encodeURIComponent(session.id)}` : `/call/${encodeURIComponent(session.id)}`;
   const discarded = session.capture === "discarded";
-  const words = [el("span", { class: "session-name", text: clientOf(session) }), el("span", { class: "second small", text: discarded ? `${dayAndTime(session.created_at)} · discarded` : dayAndTime(session.created_at) })];
-  return el("li", { class: "session" }, discarded ? el("span", { class: "session-link" }, words) : el("a", { class: "session-link", href: to }, words, el("span", { class: "unseen", text: over ? ", open the note" : ", open the call" })), copy, pill);
+  const words = [
+    el("span", { class: "session-name", text: clientOf(session) }),
+    el("span", {
+      class: "second small",
+      text: discarded ? `${dayAndTime(session.created_at)} · discarded` : dayAndTime(session.created_at),
+    }),
+  ];
+  return el(
+    "li",
+    { class: "session" },
+    discarded
+      ? el("span", { class: "session-link" }, words)
+      : el(
+          "a",
+          { class: "session-link", href: to },
+          words,
+          el("span", { class: "unseen", text: over ? ", open the note" : ", open the call" }),
+        ),
+    copy,
+    pill,
+  );
 }
 
 function copyButton(link, name) {
-  const button = el("button", { type: "button", class: "btn btn-quiet", "aria-label": `Copy the link for ${name}` }, icon("copy", 18), "Link");
+  const button = el(
+    "button",
+    { type: "button", class: "btn btn-quiet", "aria-label": `Copy the link for ${name}` },
+    icon("copy", 18),
+    "Link",
+  );
   button.addEventListener("click", async () => {
     if (await copyText(link)) text(button, "Copied");
   });
@@ -194,7 +323,12 @@ function copyButton(link, name) {
 }
 
 function clientOf(session) {
-  return session.participants.filter((person) => person.role !== "clinician").map((person) => person.display_name).join(", ") || "a client";
+  return (
+    session.participants
+      .filter((person) => person.role !== "clinician")
+      .map((person) => person.display_name)
+      .join(", ") || "a client"
+  );
 }
 
 function greeting(name) {
@@ -204,7 +338,11 @@ function greeting(name) {
 }
 
 function skeleton() {
-  return el("ul", { class: "sessions", "aria-label": "Loading sessions" }, [1, 2, 3].map(() => el("li", { class: "session skeleton" }, el("span"), el("span"))));
+  return el(
+    "ul",
+    { class: "sessions", "aria-label": "Loading sessions" },
+    [1, 2, 3].map(() => el("li", { class: "session skeleton" }, el("span"), el("span"))),
+  );
 }
 
 setPlainTab("Calls");

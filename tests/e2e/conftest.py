@@ -1,0 +1,96 @@
+"""A service of its own in a process of its own, and the bundled dialogue as microphones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.demo import dialogue
+from bot.demo.dialogue import Dialogue
+
+if TYPE_CHECKING:
+    from playwright.async_api import Playwright
+
+HERE = Path(__file__).resolve().parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test here needs Chromium, and may take as long as a short call."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(240))
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running service."""
+
+    url: str
+    data_dir: Path
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """``quietnote serve --dev`` on a free port of loopback."""
+    data_dir = tmp_path_factory.mktemp("quietnote")
+    environment = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "REDIS_URL"}}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bot", "serve", "--dev", "--host", "127.0.0.1", "--port", "0"],
+        env=environment | {"QUIETNOTE_DATA_DIR": str(data_dir), "QUIETNOTE_LOG_LEVEL": "ERROR"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    said = []
+    try:
+        for line in process.stderr:
+            said.append(line)
+            if line.startswith("Quietnote listens on "):
+                yield Served(line.split()[3], data_dir)
+                break
+        else:
+            pytest.fail(f"the service did not start: {''.join(said)[-2000:]}")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture(scope="session")
+def spoken() -> Dialogue:
+    """The bundled conversation."""
+    return dialogue.load()
+
+
+@pytest.fixture(scope="session")
+def microphones(tmp_path_factory: pytest.TempPathFactory, spoken: Dialogue) -> dict[str, Path]:
+    """Each lane of the conversation as a file that Chromium takes for a microphone."""
+    from tests.e2e.browsers import as_wav
+
+    folder = tmp_path_factory.mktemp("microphones")
+    return {lane: as_wav(spoken.path(lane), folder / f"{lane}.wav") for lane in spoken.lanes}
+
+
+@pytest.fixture
+async def playwright() -> AsyncIterator[Playwright]:
+    """Playwright, or a skip that says what is missing."""
+    api = pytest.importorskip("playwright.async_api", reason="the browser tests need the extra `e2e`")
+    from tests.e2e.browsers import chromium_path
+
+    if chromium_path() is None:
+        pytest.skip("the browser tests need Chromium: Debian's package `chromium`, or QUIETNOTE_CHROMIUM")
+    async with api.async_playwright() as running:
+        yield running

@@ -1,0 +1,62 @@
+"""Acks that were given: found at once in memory, found for good in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from bot.control.capture import Ack
+from bot.control.memory import REMEMBERED, AckMemory
+from bot.events import CaptureState
+from bot.store.sessions import SessionStore
+
+ACK = Ack(CaptureState.PAUSED, 1234, 7)
+
+
+class Rows:
+    """The two calls of the store that acks need."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+
+    async def remembered_ack(self, session_id: str, who: str, message_id: str) -> dict[str, Any] | None:
+        return self.rows.get((session_id, who, message_id))
+
+    async def remember_ack(self, session_id: str, who: str, message_id: str, ack: Mapping[str, Any]) -> None:
+        self.rows[session_id, who, message_id] = dict(ack)
+
+
+def memory(rows: Rows) -> AckMemory:
+    return AckMemory(cast("SessionStore", rows), "ses_1")
+
+
+async def test_an_ack_is_found_by_its_sender_and_id_after_a_restart_too() -> None:
+    rows = Rows()
+    acks = memory(rows)
+    assert acks.recent("ellis", "m1") is None
+    assert await acks.find("ellis", "m1") is None
+    await acks.keep("ellis", "m1", ACK)
+    assert acks.recent("ellis", "m1") == ACK
+    assert acks.recent("robin", "m1") is None, "another sender's message of the same id is another message"
+    again = memory(rows)
+    assert again.recent("ellis", "m1") is None
+    assert await again.find("ellis", "m1") == ACK
+
+
+async def test_a_message_without_an_id_is_not_remembered() -> None:
+    rows = Rows()
+    acks = memory(rows)
+    await acks.keep("ellis", None, ACK)
+    assert not rows.rows
+    assert acks.recent("ellis", None) is None
+    assert await acks.find("ellis", None) is None
+
+
+async def test_memory_is_bounded_and_the_store_has_the_rest() -> None:
+    rows = Rows()
+    acks = memory(rows)
+    for number in range(REMEMBERED + 1):
+        await acks.keep("ellis", f"m{number}", ACK)
+    assert acks.recent("ellis", "m0") is None
+    assert acks.recent("ellis", "m1") == ACK
+    assert await acks.find("ellis", "m0") == ACK
