@@ -61,8 +61,8 @@ class Settings(BaseSettings):
     asr_hub: bool = Field(
         False, description="Allow weights to be fetched from a model hub when they are not on this machine."
     )
-    media_ptime_ms: Literal[20, 40, 60] = Field(
-        60, description="Packet length asked of browsers, in milliseconds: 20, 40 or 60."
+    media_ptime_ms: int = Field(
+        60, ge=20, le=60, multiple_of=20, description="Packet length asked of browsers, in milliseconds: 20, 40 or 60."
     )
     ice_servers: list[str] = Field(default_factory=list, description="STUN or TURN URLs given to browsers and the bot.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -95,7 +95,7 @@ def explain(error: ValidationError | SettingsError) -> str:
         named = re.search(r'field "(\w+)"', str(error))
         return f"{variable(named[1]) if named else 'a setting'}: must be JSON"
     wrong = [
-        f"{variable(str(e['loc'][0]))}: {e['msg'].lower()}"
+        f"{variable(str(e['loc'][0]))}: {e['msg'][:1].lower()}{e['msg'][1:]}"
         for e in error.errors(include_input=False, include_context=False, include_url=False)
     ]
     return "; ".join(wrong)

@@ -21,8 +21,8 @@ import pytest
 REQUIRE = "QUIETNOTE_REQUIRE_REAL_PARTS"
 CORPUS = "QUIETNOTE_CORPUS"
 ROOT = Path(__file__).resolve().parent.parent
-TURNS = 50
-"""Turns of the loop that tasks of a closed service get to end in, before they count as left behind."""
+GRACE_S = 2.0
+"""What tasks of a closed service get to end in by themselves, before they count as left behind."""
 
 
 def missing_part(what: str) -> None:
@@ -100,18 +100,16 @@ def _stays_inside(_loopback_only: None) -> Iterator[None]:
 async def _no_task_left() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
-    for _ in range(TURNS):
-        left = asyncio.all_tasks() - before - {asyncio.current_task()}
-        if not left:
-            return
-        await asyncio.sleep(0)
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=GRACE_S)
     names = sorted(f"{task.get_name()} ({getattr(task.get_coro(), '__qualname__', '?')})" for task in left)
     assert not names, f"tasks left behind: {', '.join(names)}"
 
 
 @pytest.fixture(autouse=True)
 def _tasks_are_owned(request: pytest.FixtureRequest) -> None:
-    """Fail an async test that leaves a task behind. Set up before the test's own fixtures, it looks after theirs end."""
+    """Fail an async test that leaves a task behind: set up before the test's own fixtures, it looks after their end."""
     function = getattr(request.node, "function", None)
     if function is not None and inspect.iscoroutinefunction(inspect.unwrap(function)):
         request.getfixturevalue("_no_task_left")

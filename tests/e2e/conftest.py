@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Playwright
 
 HERE = Path(__file__).resolve().parent
+SAID_LINES = 200
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,37 +39,62 @@ class Served:
 
     url: str
     data_dir: Path
+    said: deque[str]
+    """The last lines on its terminal."""
 
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """``quietnote serve --dev`` on a free port of loopback."""
+    """``quietnote serve --dev`` on a free port of loopback; what it says on the terminal is shown when a test fails."""
     data_dir = tmp_path_factory.mktemp("quietnote")
     environment = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "REDIS_URL"}}
     process = subprocess.Popen(
         [sys.executable, "-m", "bot", "serve", "--dev", "--host", "127.0.0.1", "--port", "0"],
-        env=environment | {"QUIETNOTE_DATA_DIR": str(data_dir), "QUIETNOTE_LOG_LEVEL": "ERROR"},
+        env=environment | {"QUIETNOTE_DATA_DIR": str(data_dir), "QUIETNOTE_LOG_LEVEL": "WARNING"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None
-    said = []
-    try:
+    said: deque[str] = deque(maxlen=SAID_LINES)
+    listening = threading.Event()
+    address: list[str] = []
+
+    def read() -> None:
+        # a pipe that nobody reads fills up, and then the service waits for us
+        assert process.stderr is not None
         for line in process.stderr:
             said.append(line)
             if line.startswith("Quietnote listens on "):
-                yield Served(line.split()[3], data_dir)
-                break
-        else:
-            pytest.fail(f"the service did not start: {''.join(said)[-2000:]}")
+                address.append(line.split()[3])
+                listening.set()
+        listening.set()
+
+    reader = threading.Thread(target=read, name="served-said")
+    reader.start()
+    try:
+        listening.wait(timeout=60)
+        assert address, f"the service did not start:\n{''.join(said)}"
+        yield Served(address[0], data_dir, said)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.communicate(timeout=30)
+            process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+            process.wait()
+        reader.join()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what the service said."""
+    report = yield
+    served = getattr(item, "funcargs", {}).get("served")
+    if report.failed and isinstance(served, Served):
+        report.sections.append(("what the service said", "".join(served.said)))
+    return report
 
 
 @pytest.fixture(scope="session")

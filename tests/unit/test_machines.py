@@ -57,4 +57,3 @@ def test_what_was_destroyed_never_comes_back() -> None:
     assert is_final(AUDIO, AudioState.ERASED)
     assert is_final(TRANSCRIPT, TranscriptState.PURGED)
     assert NoteState.DRAFT not in NOTE[NoteState.SIGNED], "a signed note is amended, never made a draft again"
-    assert ConsentState.GRANTED not in {after for after in CONSENT[ConsentState.GRANTED]}

@@ -183,8 +183,7 @@ ACTORS = {
 def may(actor: Actor, action: Action, about: str | None) -> bool:
     try:
         permit(actor, action, about=about)
-    except Forbidden as refused:
-        assert refused.extra["action"] == action.value
+    except Forbidden:
         return False
     return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from bot.control import channel
 from bot.control.capture import Ack
-from bot.errors import ClientNotPresent, ConfigInvalid, PayloadTooLarge, ProblemError
+from bot.errors import ClientNotPresent, ConfigInvalid, PayloadTooLarge
 from bot.events import CaptureAction, CaptureState, Role, Segment
 
 SECRET = "Robin told me"
@@ -103,20 +104,14 @@ FIELDS = st.sampled_from(["type", "message_id", "session_id", "seq", "consent"])
     | st.dictionaries(st.text(max_size=8), JSON, max_size=4)
 )
 def test_any_object_is_a_message_or_a_problem(message: dict[str, Any]) -> None:
-    try:
-        parsed = channel.parse(message)
-    except ProblemError as refused:
-        assert refused.slug == "config-invalid"
-    else:
-        assert parsed.type in channel.CONTROL_TYPES
+    with suppress(ConfigInvalid):
+        assert channel.parse(message).type in channel.CONTROL_TYPES
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60))
 def test_any_bytes_are_an_object_or_a_problem(payload: bytes | str) -> None:
-    try:
+    with suppress(ConfigInvalid):
         assert isinstance(channel.decode(payload), dict)
-    except ProblemError as refused:
-        assert refused.slug == "config-invalid"
 
 
 def test_answers() -> None:

@@ -90,6 +90,7 @@ export class NoteView extends HTMLElement {
     if (this.#current && this.#current !== row) this.#current.classList.remove("lit");
     this.#current = row;
     row?.classList.add("lit");
+    if (tapped) requestAnimationFrame(() => row.scrollIntoView({ block: "nearest" }));
     this.dispatchEvent(new CustomEvent("evidence", { detail: { sentence, tapped } }));
   }
 

@@ -1,0 +1,89 @@
+/** A session whose note is not there: it is being made, it could not be made, or there is nothing to make it from. */
+
+import { get } from "../js/api.js";
+import { el, text } from "../js/dom.js";
+import { icon } from "../js/icons.js";
+import { failureWords, STEP_ORDER, stepWord } from "../js/words.js";
+import "./transcript-view.js";
+
+const MARKS = { done: "check", now: "half", next: "ring" };
+
+/** "Generating..." with the steps and what is done of them. {@link tell} brings it up to date. */
+export function makingView(session) {
+  const done = { transcript: session.transcript === "ready", erase: session.audio === "erased", draft: false };
+  const now = STEP_ORDER.find((step) => !done[step]);
+  const steps = STEP_ORDER.map((step) => {
+    const state = done[step] ? "done" : step === now ? "now" : "next";
+    return el(
+      "li",
+      { data: { step, state } },
+      icon(MARKS[state], 18),
+      el("span", { text: stepWord(step) }),
+      state === "done" && el("span", { class: "second small", text: "done" }),
+    );
+  });
+  const finished = STEP_ORDER.filter((step) => done[step]).length;
+  const line = el("p", { class: "second small", role: "status" });
+  const follows = "This page follows by itself. You may leave it: the note appears in your inbox.";
+  const node = el(
+    "div",
+    { class: "card generating" },
+    el("h3", { text: "Generating..." }),
+    el("progress", { max: String(STEP_ORDER.length), value: finished, "aria-label": "Steps done" }),
+    el("ol", { class: "steps" }, steps),
+    line,
+    el("p", { class: "second", text: follows }),
+  );
+  return {
+    node,
+    tell({ step, done: count, total }) {
+      const known = STEP_ORDER.includes(step) ? step : "draft";
+      text(line, total > 1 && step !== "done" ? `${stepWord(known)}: ${count} of ${total}` : "");
+    },
+  };
+}
+
+/** Why there is no note, what was kept, and what to do next. */
+export function failedView(session, contact, again) {
+  const [title, words] = failureWords(session.failure_slug);
+  const kept =
+    session.transcript === "ready"
+      ? "The transcript is kept and can be read below."
+      : session.audio === "erased" && "The sound was destroyed all the same.";
+  return el(
+    "div",
+    { class: "card failed", role: "alert" },
+    el("h3", {}, icon("alert"), title),
+    el("p", { text: words }),
+    kept && el("p", { text: kept }),
+    el(
+      "p",
+      { class: "second" },
+      `If it does not mend itself, contact ${contact} and give this reference: `,
+      el("code", { text: session.id }),
+    ),
+    el("div", { class: "row" }, el("button", { type: "button", class: "btn", on: { click: again } }, "Look again")),
+  );
+}
+
+/** The transcript can be read while there is no note yet. */
+export function earlyTranscript(session) {
+  const view = el("qn-transcript");
+  get(`/v1/sessions/${encodeURIComponent(session.id)}/transcript`).then(
+    (transcript) => view.show(transcript),
+    () => view.explain("The transcript cannot be shown", "Load the page again."),
+  );
+  return el("section", { class: "card", "aria-label": "Transcript" }, el("h3", { text: "Transcript" }), view);
+}
+
+/** One plain statement in the middle of the page, with what can be done. */
+export function plainView(shape, title, words, action = null) {
+  return el(
+    "div",
+    { class: "empty" },
+    icon(shape, 30),
+    el("p", { class: "empty-title", text: title }),
+    el("p", { class: "second", text: words }),
+    action,
+  );
+}

