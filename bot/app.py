@@ -91,6 +91,9 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         data_dir = settings.data_dir
+        files = await asyncio.to_thread(
+            models.resolve, settings.asr_model, allow_hub=settings.asr_hub, cache_dir=data_dir / "models"
+        )
         await asyncio.to_thread(_private_folder, data_dir)
         vault_dir = data_dir / "vault"
         master_key = await asyncio.to_thread(load_master_key, settings)
@@ -119,9 +122,6 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
 
         eraser.register("spool", sweep_spool)
 
-        files = await asyncio.to_thread(
-            models.resolve, settings.asr_model, allow_hub=settings.asr_hub, cache_dir=data_dir / "models"
-        )
         engine = await asyncio.to_thread(
             whisper.load,
             files,

@@ -56,7 +56,8 @@ _WEAK_REPLY = word_set("ok okay right sure yeah alright great good all so much y
 
 NOTICE = (
     "Put together on this machine from sentences lifted out of the session and quoted, not written by a model: "
-    "nothing was reworded or concluded, and what was not picked stands only in the transcript."
+    "hesitations and repeated words were left out, nothing else was changed and nothing concluded; what was not picked "
+    "stands only in the transcript."
 )
 NO_RULES = " Its rules know only the language “{known}”, so sentences were picked by weight alone and left unsorted."
 
