@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -58,7 +58,7 @@ def main() -> None:
         _fail(f"a fault of ours: {type(error).__name__} at {log.where(error.__traceback__)}")
 
 
-def _fail(line: str) -> None:
+def _fail(line: str) -> NoReturn:
     print(f"quietnote: {line}", file=sys.stderr)
     raise SystemExit(1)
 
@@ -159,8 +159,10 @@ def receipt_verify(
 
     try:
         body, keys = file.read_bytes(), receipts.load_public_keys(key.read_bytes())
-    except (OSError, ValueError) as error:
-        _fail(f"cannot be read: {getattr(error, 'filename', None) or 'the key file holds no public key'}")
+    except OSError as error:
+        _fail(f"cannot be read: {error.filename}")
+    if not keys:
+        _fail(f"cannot be read: {key} holds no public key")
     verdict = receipts.verify_receipt(body, keys)
     if as_json:
         _print({"valid": verdict.valid, "reason": verdict.reason})

@@ -10,11 +10,10 @@ import asyncio
 import inspect
 import ipaddress
 import os
-import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -25,22 +24,11 @@ GRACE_S = 2.0
 """What tasks of a closed service get to end in by themselves, before they count as left behind."""
 
 
-def missing_part(what: str) -> None:
+def missing_part(what: str) -> NoReturn:
     """End the test that needs a real part: a failure where real parts are required, else a skip with the reason."""
     if os.environ.get(REQUIRE) == "1":
         pytest.fail(f"{what} is missing, and {REQUIRE}=1 says it must be here", pytrace=False)
     pytest.skip(f"{what} is missing")
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The path of Chromium, or of Chrome."""
-    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
-        found = shutil.which(name)
-        if found is not None:
-            return found
-    missing_part("Chromium")
-    raise AssertionError
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import pytest
 
 from bot.demo import dialogue
 from bot.demo.dialogue import Dialogue
+from tests.conftest import missing_part
 
 if TYPE_CHECKING:
     from playwright.async_api import Playwright
@@ -119,6 +120,6 @@ async def playwright() -> AsyncIterator[Playwright]:
     from tests.e2e.browsers import chromium_path
 
     if chromium_path() is None:
-        pytest.skip("the browser tests need Chromium: Debian's package `chromium`, or QUIETNOTE_CHROMIUM")
+        missing_part("Chromium (Debian's package `chromium`, or the one that QUIETNOTE_CHROMIUM names)")
     async with api.async_playwright() as running:
         yield running
