@@ -39,5 +39,6 @@ bench: $(STAMP) ## the measured claims that need no recordings of your own
 soak: $(STAMP) ## the long tests
 	@$(BIN)/python -m pytest -m soak --timeout 1800
 
-lock: ## write requirements.lock anew (needs uv)
+lock: ## write both locks anew (needs uv)
 	uv pip compile --quiet --generate-hashes --no-header --extra dev --extra e2e pyproject.toml -o requirements.lock
+	uv pip compile --quiet --generate-hashes --no-header --constraint requirements.lock pyproject.toml -o requirements.runtime.lock
