@@ -91,10 +91,10 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         data_dir = settings.data_dir
+        await asyncio.to_thread(_private_folder, data_dir)
         files = await asyncio.to_thread(
             models.resolve, settings.asr_model, allow_hub=settings.asr_hub, cache_dir=data_dir / "models"
         )
-        await asyncio.to_thread(_private_folder, data_dir)
         vault_dir = data_dir / "vault"
         master_key = await asyncio.to_thread(load_master_key, settings)
         vault = FileVault(vault_dir, master_key)

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-from bot.asr.scheduler import LaneVoice, Scheduler
+from bot.asr.scheduler import LaneVoice, Scheduler, SetAside
+from bot.errors import Overloaded
 from bot.events import Segment, SpeechWindow
 from bot.media.pipeline import leftover_windows
 from bot.media.spool import Spool
@@ -26,6 +27,7 @@ async def recognise_rest(
     Begins where the last committed final ended, so a run that was interrupted goes on and says nothing twice.
     """
     record = await store.get(session_id)
+    scheduler.reopen(session_id)  # the call that ended had itself forgotten
     made = 0
     for lane in await store.lanes(session_id):
         voice = LaneVoice(session_id, lane.id, lane.participant_id, lane.role, record.language)
@@ -47,5 +49,10 @@ async def _words(scheduler: Scheduler, window: SpeechWindow, voice: LaneVoice) -
         if segment.final and not done.done():
             done.set_result(segment)
 
-    scheduler.submit(window, voice, deliver)
+    def set_aside(_: SetAside) -> None:
+        if not done.done():
+            done.set_exception(Overloaded("A stretch of this recording could not be recognised yet."))
+
+    if not scheduler.submit(window, voice, deliver, set_aside):
+        raise Overloaded("Recognition is closing.")
     return await asyncio.wait_for(done, WAIT_S)

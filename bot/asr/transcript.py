@@ -1,8 +1,9 @@
-"""Finals of all lanes, on one clock, with the gaps."""
+"""The finals of all lanes become one transcript on the call's clock."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from bot.events import Gap, Segment, Transcript
 
@@ -10,6 +11,31 @@ from bot.events import Gap, Segment, Transcript
 def assemble(
     session_id: str, segments: Iterable[Segment], gaps: Iterable[Gap] = (), language: str = "en"
 ) -> Transcript:
-    """The transcript: finals with words in the order they were spoken."""
-    spoken = sorted((s for s in segments if s.final and s.text), key=lambda s: (s.start_ms, s.end_ms, s.segment_id))
-    return Transcript(session_id, tuple(spoken), tuple(sorted(gaps, key=lambda g: (g.start_ms, g.end_ms))), language)
+    """Finals with words, in the order they were spoken, each once; gaps of the same kind that touch are joined."""
+    latest: dict[str, Segment] = {}
+    for segment in segments:
+        known = latest.get(segment.segment_id)
+        if segment.final and (known is None or segment.rev >= known.rev):
+            latest[segment.segment_id] = segment
+    spoken = sorted(
+        (segment for segment in latest.values() if segment.text),
+        key=lambda s: (s.start_ms, s.end_ms, s.lane_id, s.segment_id),
+    )
+    return Transcript(session_id, tuple(spoken), joined(gaps), language)
+
+
+def joined(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
+    """Gaps in order, without empty ones; those alike in all but time are one where they touch or overlap."""
+    result: list[Gap] = []
+    last: dict[tuple[object, ...], int] = {}
+    for gap in sorted(gaps, key=lambda g: (g.start_ms, g.end_ms, g.participant_id or "")):
+        if gap.end_ms <= gap.start_ms:
+            continue
+        kind = (gap.reason, gap.participant_id, gap.pause_reasons)
+        at = last.get(kind)
+        if at is not None and gap.start_ms <= result[at].end_ms:
+            result[at] = replace(result[at], end_ms=max(result[at].end_ms, gap.end_ms))
+            continue
+        last[kind] = len(result)
+        result.append(gap)
+    return tuple(result)

@@ -1,188 +1,247 @@
-"""Whisper by faster-whisper and CTranslate2: the one module that imports them.
+"""Whisper by CTranslate2: the one adapter for faster_whisper and ctranslate2, imported when a model is loaded.
 
-Windows are padded to ``max(12 s, length + 1 s)`` instead of Whisper's 30 s, with timestamp tokens on and the output
-capped by the window's length: half the cost for nearly the same words. A decode that repeats itself or runs into its
-cap is thrown away and made again at 30 s.
+Whisper was made for 30 s of sound and pads everything to that. Here a window is padded only to :data:`SHORT_PAD_S`, a
+quarter of the work; what goes wrong with that (text that repeats itself until the length cap) shows in the decode
+itself, and then the window is decoded again in the form the model knows.
 """
 
 from __future__ import annotations
 
-import re
+import math
 import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import exp
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from bot.asr.engine import AsrEngine, Recognition
-from bot.asr.models import ModelFiles
-from bot.events import SAMPLE_RATE_HZ, Pcm, Word
+from bot.asr.engine import Recognition
+from bot.asr.models import ModelFiles, read_checked
+from bot.asr.wordtimes import TimedToken, words_of
+from bot.events import SAMPLE_RATE_HZ, Pcm
 
-WORD = re.compile(r"\w+")
-HOP = 160
-"""Samples of one feature frame: 10 ms."""
-PAD_S = 12.0
-"""Over 30 lane-minutes of three real calls word errors were 26.4, 24.7 and 22.9 % for windows padded to 8, 10 and 12 s,
-21.8 % for a whole-file pass; 16 s did no better than 12."""
-PAD_BEYOND_S = 1.0
+SHORT_PAD_S = 12.0
+"""Final windows are padded at least to this. Measured with tiny.en on 30 lane-minutes of real calls, 246 windows:
+12 s needed a second decode for repetition in 2 of them, 10 s in 10, 8 s in 22, which cost more than it saved."""
+DRAFT_PAD_S = 8.0
+"""Growing windows: a loop there costs one caption, not a word."""
+MARGIN_S = 1.0
+"""Silence that at least follows the sound."""
 FULL_S = 30.0
-TOKENS_PER_S = 7
-TOKENS_BASE = 8
-"""Longest output: fast speech has four words a second, and each stretch two timestamp tokens."""
-TOKENS_MAX = 448
-MAX_COMPRESSION = 2.4
-"""The library's own threshold for text that repeats itself."""
-TEMPERATURES = (0.0, 0.2, 0.4, 0.6)
-"""Of the second decode: tried in turn until one does not repeat itself."""
+FRAME_HOP = 160
+"""Samples of one feature frame; the encoder takes two at a time."""
+TIME_STEP_S = 0.02
+"""One timestamp token."""
+TOKENS_BASE, TOKENS_PER_S = 8, 6.0
+"""Length cap of a decode: fast English has under 5 tokens a second; timestamps and the end need a few more."""
+MAX_COMPRESSION = 2.0
+MIN_MEAN_LOGPROB = -1.1
+TEMPERATURES = (0.0, 0.4, 0.8)
+"""Of the decodes at full length, tried in turn while the text repeats itself."""
+SAMPLES_OF = 3
+"""Hypotheses drawn at a temperature above zero; the most probable counts."""
+MIN_SAMPLES = 2 * FRAME_HOP
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Decode:
-    encoded: Any
     tokens: list[int]
     text: str
-    log_probability: float
-    no_speech: float
-    compression: float
+    mean_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
     capped: bool
+    encoded: Any
 
     @property
-    def failed(self) -> bool:
-        return self.capped or self.compression > MAX_COMPRESSION or repeats_itself(self.text)
+    def repeats(self) -> bool:
+        return self.capped or self.compression_ratio > MAX_COMPRESSION
+
+    @property
+    def good(self) -> bool:
+        return not self.repeats and self.mean_logprob >= MIN_MEAN_LOGPROB
 
 
-def repeats_itself(text: str) -> bool:
-    """True when a phrase stands several times in a row: one word four times, a longer phrase up to six words or twice.
+def load(files: ModelFiles, *, device: str = "cpu", compute_type: str = "int8", threads: int = 1) -> WhisperEngine:
+    """Load checked weights. Raises :class:`ModelMissing` or :class:`ModelHashMismatch`.
 
-    People do repeat themselves; the second decode, at full length, has the last word.
+    The hash is taken of the very bytes that are loaded.
     """
-    words = WORD.findall(text.lower())
-    for size in range(1, len(words) // 2 + 1):
-        times = 4 if size == 1 else max(2, -(-6 // size))
-        for start in range(len(words) - size * times + 1):
-            if words[start : start + size] * times == words[start : start + size * times]:
-                return True
-    return False
+    import faster_whisper
+
+    model = faster_whisper.WhisperModel(
+        str(files.path), device=device, compute_type=compute_type, cpu_threads=threads, files=read_checked(files)
+    )
+    return WhisperEngine(files.name, model, files.languages)
 
 
-class WhisperEngine(AsrEngine):
-    """A loaded model."""
+def download(repository: str, cache: Path) -> Path:
+    """Fetch a model from the hub. Only called where the settings allow it."""
+    import faster_whisper
 
-    def __init__(self, model: Any, name: str) -> None:
-        from faster_whisper.tokenizer import Tokenizer
-        from faster_whisper.transcribe import get_suppressed_tokens
+    return Path(faster_whisper.download_model(repository, cache_dir=str(cache)))
 
-        self._model = model
+
+class WhisperEngine:
+    """A loaded model. Not for two threads at once."""
+
+    def __init__(self, name: str, model: Any, languages: Sequence[str] = ()) -> None:
         self._name = name
-        self._new_tokenizer: Any = lambda language: Tokenizer(
-            model.hf_tokenizer, model.model.is_multilingual, task="transcribe", language=language
-        )
+        self._whisper = model
+        self._model = model.model
+        self._features = model.feature_extractor
+        self.languages: tuple[str, ...] = tuple(languages or model.supported_languages)
+        """Two-letter codes this model recognises."""
         self._tokenizers: dict[str, Any] = {}
-        suppress: Any = get_suppressed_tokens
-        self._suppressed = list(suppress(self._tokenizer("en"), [-1]))
+        self._suppressed: list[int] = []
 
     @property
     def name(self) -> str:
         """Name of the loaded model."""
         return self._name
 
-    def _tokenizer(self, language: str) -> Any:
-        code = language.split("-")[0]
-        if code not in self._tokenizers:
-            self._tokenizers[code] = self._new_tokenizer(code)
-        return self._tokenizers[code]
-
     def recognise(self, pcm: Pcm, *, language: str, word_times: bool) -> Recognition:
-        """Recognise one window of mono 16 kHz samples."""
-        tokenizer = self._tokenizer(language)
-        length_s = len(pcm) / SAMPLE_RATE_HZ
-        decode = self._decode(pcm, max(PAD_S, length_s + PAD_BEYOND_S), tokenizer, 0.0)
-        retried = decode.failed
+        """Recognise one window. Without ``word_times`` (a growing window) there is one cheap try and no second."""
+        code = self._language(language)
+        if len(pcm) < MIN_SAMPLES:
+            return Recognition("", (), 0.0, 1.0, 0.0, code)
+        tokenizer = self._tokenizer(code)
+        seconds = len(pcm) / SAMPLE_RATE_HZ
+        features = self._spectrum(pcm)
+        pad_s = SHORT_PAD_S if word_times else DRAFT_PAD_S
+        decode = self._decode(features, tokenizer, seconds, min(FULL_S, max(pad_s, seconds + MARGIN_S)))
+        retried = word_times and not decode.good
         if retried:
-            decode = self._decode_again(pcm, tokenizer)
-        words = self._words(decode, pcm, tokenizer) if word_times and decode.text else ()
+            decode = self._again(features, tokenizer, seconds, decode)
+        spoken = list(_within(decode.tokens, tokenizer, seconds))
+        words = self._align(spoken, tokenizer, decode.encoded, seconds) if word_times and spoken else []
         return Recognition(
-            text=decode.text,
-            words=words,
-            confidence=min(1.0, exp(decode.log_probability)),
-            no_speech_prob=decode.no_speech,
-            compression_ratio=decode.compression,
-            language=language,
+            text=tokenizer.decode(spoken).strip(),
+            words=words_of(words, seconds),
+            confidence=min(1.0, math.exp(decode.mean_logprob)) if spoken else 0.0,
+            no_speech_prob=decode.no_speech_prob,
+            compression_ratio=decode.compression_ratio,
+            language=code,
             retried=retried,
         )
 
-    def _decode_again(self, pcm: Pcm, tokenizer: Any) -> _Decode:
-        best: _Decode | None = None
-        for temperature in TEMPERATURES:
-            decode = self._decode(pcm, FULL_S, tokenizer, temperature)
-            if not decode.failed:
-                return decode
-            if best is None or decode.compression < best.compression:
-                best = decode
-        assert best is not None
-        return best
+    # -- decoding ------------------------------------------------------------------------------------------------------
 
-    def _decode(self, pcm: Pcm, padded_s: float, tokenizer: Any, temperature: float) -> _Decode:
-        encoded = self._model.encode(self._features(pcm, padded_s))
-        prompt = list(tokenizer.sot_sequence)
-        cap = min(TOKENS_MAX, len(prompt) + TOKENS_BASE + int(len(pcm) / SAMPLE_RATE_HZ * TOKENS_PER_S))
-        sampling = {} if temperature == 0 else {"sampling_topk": 0, "sampling_temperature": temperature}
-        result = self._model.model.generate(
+    def _again(self, features: npt.NDArray[np.float32], tokenizer: Any, seconds: float, first: _Decode) -> _Decode:
+        """Decode as the model was trained to: 30 s, and if the text still repeats itself, by drawing."""
+        tried = []
+        encoded = None
+        for temperature in TEMPERATURES:
+            again = self._decode(features, tokenizer, seconds, FULL_S, temperature, encoded)
+            encoded = again.encoded
+            tried.append(again)
+            if not again.repeats:
+                return again
+        return max(
+            [*tried, first], key=lambda d: (d.compression_ratio <= MAX_COMPRESSION, not d.capped, d.mean_logprob)
+        )
+
+    def _decode(
+        self,
+        features: npt.NDArray[np.float32],
+        tokenizer: Any,
+        seconds: float,
+        pad_s: float,
+        temperature: float = 0.0,
+        encoded: Any = None,
+    ) -> _Decode:
+        if encoded is None:
+            frames = int(pad_s * SAMPLE_RATE_HZ) // FRAME_HOP // 2 * 2
+            padded = np.zeros((features.shape[0], frames), np.float32)
+            width = min(frames, features.shape[1])
+            padded[:, :width] = features[:, :width]
+            encoded = self._whisper.encode(padded)
+        cap = int(TOKENS_BASE + TOKENS_PER_S * seconds)
+        drawing: dict[str, Any] = {"beam_size": 1}
+        if temperature > 0:
+            drawing |= {"num_hypotheses": SAMPLES_OF, "sampling_topk": 0, "sampling_temperature": temperature}
+        result = self._model.generate(
             encoded,
-            [prompt],
-            beam_size=1,
-            max_length=cap,
+            [tokenizer.sot_sequence],
+            max_length=min(448, 2 * cap),  # ctranslate2 generates at most half of what it is given here
             return_scores=True,
             return_no_speech_prob=True,
             suppress_tokens=self._suppressed,
-            **sampling,
+            **drawing,
         )[0]
         tokens = result.sequences_ids[0]
         text = tokenizer.decode(tokens).strip()
-        raw = text.encode()
         return _Decode(
-            encoded=encoded,
             tokens=tokens,
             text=text,
-            log_probability=result.scores[0] * len(tokens) / (len(tokens) + 1),
-            no_speech=result.no_speech_prob,
-            compression=len(raw) / len(zlib.compress(raw)) if raw else 0.0,
-            capped=len(tokens) >= cap - len(prompt),
+            # the score is a mean over the tokens; the sentence's end was one more choice
+            mean_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
+            compression_ratio=_compression_ratio(text),
+            no_speech_prob=result.no_speech_prob,
+            capped=len(tokens) >= min(224, cap),
+            encoded=encoded,
         )
 
-    def _features(self, pcm: Pcm, padded_s: float) -> Any:
-        frames = int(padded_s * SAMPLE_RATE_HZ) // HOP
-        features = self._model.feature_extractor(pcm.astype(np.float32) / 32768, padding=HOP)[:, :frames]
-        return np.pad(features, ((0, 0), (0, frames - features.shape[1])))
-
-    def _words(self, decode: _Decode, pcm: Pcm, tokenizer: Any) -> tuple[Word, ...]:
-        """Word times by the model's own alignment of its text to the sound."""
-        tokens = [token for token in decode.tokens if token < tokenizer.eot]
-        if not tokens:
-            return ()
-        aligned = self._model.model.align(
-            decode.encoded, tokenizer.sot_sequence, [tokens], max(1, len(pcm) // HOP), median_filter_width=7
-        )[0]
-        starts: dict[int, int] = {}
-        for token, frame in aligned.alignments:
-            starts.setdefault(token, frame)
+    def _align(self, tokens: list[int], tokenizer: Any, encoded: Any, seconds: float) -> list[TimedToken]:
+        frames = max(2, int(seconds * SAMPLE_RATE_HZ) // FRAME_HOP)
+        result = self._model.align(encoded, tokenizer.sot_sequence, [tokens], frames, median_filter_width=7)[0]
+        at: dict[int, float] = {}
+        for token, frame in result.alignments:
+            at.setdefault(token, frame * TIME_STEP_S)
         texts, groups = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
-        words, position, end_frame = [], 0, len(pcm) // (2 * HOP)
+        timed: list[TimedToken] = []
+        first = 0
         for text, group in zip(texts[:-1], groups[:-1], strict=True):
-            following = position + len(group)
-            probabilities = aligned.text_token_probs[position:following]
-            start = starts.get(position, 0) * 20
-            end = starts.get(following, end_frame) * 20
-            probability = float(np.mean(probabilities)) if len(probabilities) else 0.0
-            words.append(Word(text.strip(), start, max(start, end), probability))
-            position = following
-        return tuple(words)
+            after = first + len(group)
+            start = at.get(first, timed[-1].end_s if timed else 0.0)
+            timed.append(
+                TimedToken(text, start, at.get(after, seconds), float(np.mean(result.text_token_probs[first:after])))
+            )
+            first = after
+        return timed
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _spectrum(self, pcm: Pcm) -> npt.NDArray[np.float32]:
+        spectrum: npt.NDArray[np.float32] = self._features(pcm.astype(np.float32) / 32768.0)
+        return spectrum
+
+    def _language(self, language: str) -> str:
+        """The model's code of a language tag; what the model does not know is heard as its first language."""
+        code = language.split("-")[0].lower()
+        return code if code in self.languages else ("en" if "en" in self.languages else self.languages[0])
+
+    def _tokenizer(self, code: str) -> Any:
+        tokenizer = self._tokenizers.get(code)
+        if tokenizer is None:
+            from faster_whisper.tokenizer import Tokenizer
+
+            tokenizer = Tokenizer(
+                self._whisper.hf_tokenizer, self._model.is_multilingual, task="transcribe", language=code
+            )
+            self._tokenizers[code] = tokenizer
+            self._suppressed = sorted(
+                {
+                    *tokenizer.non_speech_tokens,
+                    *(tokenizer.transcribe, tokenizer.translate, tokenizer.sot, tokenizer.sot_prev),
+                    *(tokenizer.sot_lm, tokenizer.no_speech),
+                }
+            )
+        return tokenizer
 
 
-def load(files: ModelFiles, *, device: str, compute_type: str, threads: int) -> AsrEngine:
-    """Load the weights. Takes a second or two and blocks."""
-    from faster_whisper import WhisperModel
+def _within(tokens: Sequence[int], tokenizer: Any, seconds: float) -> Iterator[int]:
+    """The text tokens of what was said inside the window: what is dated after its end was made up in the padding."""
+    start_s = 0.0
+    for token in tokens:
+        if token >= tokenizer.timestamp_begin:
+            start_s = (token - tokenizer.timestamp_begin) * TIME_STEP_S
+        elif token < tokenizer.eot and (start_s == 0.0 or start_s < seconds - 0.1):
+            yield token
 
-    model = WhisperModel(str(files.path), device=device, compute_type=compute_type, cpu_threads=threads)
-    return WhisperEngine(model, files.name)
+
+def _compression_ratio(text: str) -> float:
+    content = text.encode()
+    return len(content) / len(zlib.compress(content)) if content else 0.0

@@ -18,8 +18,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pydantic.fields import FieldInfo
 
+from bot.asr.models import REGISTRY
 from bot.control.problems import INTERNAL
 from bot.errors import problem_classes
+from bot.media.vad import MODEL_SHA256
 from bot.settings import Settings, variable
 from tests.conftest import CORPUS, REQUIRE, ROOT
 
@@ -90,6 +92,12 @@ def test_every_problem_is_documented_and_none_that_does_not_exist() -> None:
     classes = [kind for top in problem_classes() for kind in (top, *top.__subclasses__())]
     wanted = {(kind.slug, str(kind.status)) for kind in classes} | {(INTERNAL, "500")}
     assert {(first_word(row[0]), row[1]) for row in rows("problems.md")[1:]} == wanted
+
+
+def test_every_pinned_model_is_documented_with_its_hash() -> None:
+    table = rows("operations.md", "## Files of the speech models")[1:]
+    found = {(row[0].split(" ")[0], first_word(row[2])) for row in table}
+    assert found == {(spec.name, spec.sha256) for spec in REGISTRY.values()} | {("Silero", MODEL_SHA256)}
 
 
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -270,14 +278,14 @@ def test_every_runtime_dependency_argues_its_case() -> None:
 
 def locked(name: str) -> dict[str, tuple[str, int]]:
     """Of each pinned package its version and the number of its hashes."""
-    found = {}
+    found: dict[str, tuple[str, int]] = {}
     for block in re.split(r"\n(?=\S)", (ROOT / name).read_text("utf-8").strip()):
         head = block.splitlines()[0]
         if head.startswith("#"):
             continue
         match = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[\w,]+\])?==(\S+)(?: ;.*)?(?: \\)?", head)
         assert match is not None, f"{name}: {head}"
-        found[canonicalize_name(match[1])] = (match[2], len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", block)))
+        found[canonicalize_name(match[1])] = (str(match[2]), len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", block)))
     return found
 
 
