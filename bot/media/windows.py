@@ -52,8 +52,10 @@ SPLIT_MARGIN = 500 * SAMPLES_PER_MS
 """The split lies between these: not before the one, not within the other of the end."""
 SPLIT_SPAN = 5
 """Frames over which quiet is judged."""
-GROWTH = 1_000 * SAMPLES_PER_MS
-"""A growing window is sent again after this much more."""
+FIRST = 1_000 * SAMPLES_PER_MS
+"""A growing window is sent when it is this long, half a second of it pre-roll ..."""
+GROWTH = 1_500 * SAMPLES_PER_MS
+"""... and again after this much more."""
 MIN_SPEECH_FRAMES = 4
 """Fewer are a click. Single spoken digits hold nine and more, the shortest answer of a real call five."""
 MAX_BRIDGE = 500 * SAMPLES_PER_MS
@@ -234,7 +236,7 @@ class Windower:
 
     def _send_growing(self) -> None:
         window = self._open
-        if window is None or self._rated - window.start - window.sent < GROWTH:
+        if window is None or self._rated - window.start - window.sent < (GROWTH if window.sent else FIRST):
             return
         if self._speech_frames(window.start, self._rated) >= MIN_SPEECH_FRAMES:
             self._send(window, self._rated, None)

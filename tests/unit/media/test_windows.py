@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bot.events import BoundaryReason, CapturedAudio, LaneBoundary, Pcm, SpeechWindow, WindowEnd
 from bot.media.windows import (
     END_SILENCE,
+    FIRST,
     FRAME,
     GROWTH,
     MAX_WINDOW,
@@ -75,12 +76,13 @@ def test_hysteresis() -> None:
     assert window.end_sample > 4 * SECOND
 
 
-def test_a_growing_window_is_sent_about_once_a_second() -> None:
+def test_a_growing_window_is_sent_after_a_second_and_then_every_one_and_a_half() -> None:
     cut = Cut().hear(sound((1, 0), (6, 1000), (2, 0)))
     growing = [window for window in cut.sent if not window.final]
     assert len({window.window_id for window in cut.sent}) == 1
-    assert 5 <= len(growing) <= 7
+    assert 4 <= len(growing) <= 5
     lengths = [len(window.pcm) for window in growing]
+    assert FIRST <= lengths[0] <= FIRST + 4 * FRAME
     assert all(GROWTH <= b - a <= GROWTH + 4 * FRAME for a, b in itertools.pairwise(lengths))
     assert cut.sent[-1].final
 
