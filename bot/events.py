@@ -274,6 +274,8 @@ class SpeechWindow:
     speech_samples: int
     """Samples in ``pcm`` that the VAD called speech: acoustic evidence for the recogniser's decision."""
     end: WindowEnd | None = None
+    settled: bool = False
+    """It still grows, but its speaker fell silent: unless more is said, this is the very sound of its end."""
 
     @property
     def end_sample(self) -> int:

@@ -23,6 +23,7 @@ def transcribe(file: Path, settings: Settings, *, as_json: bool, language: str) 
     engine = whisper.load(
         files, device=settings.asr_device, compute_type=settings.asr_compute_type, threads=settings.asr_threads
     )
+    engine.check_language(language)
     found = []
     for segment in offline.segments(decode(file), engine, SileroVad(), language=language):
         found.append(segment)

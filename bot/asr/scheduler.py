@@ -2,6 +2,8 @@
 
 - Finals come before partials, and lanes take turns, so that one lane's backlog delays no other's.
 - A growing window has one place in the queue: its next revision replaces the one that waits, its final cancels it.
+- When a speaker falls silent, the window is decoded at once, as if it had ended. If nothing more is said it has, and
+  its final is there when the silence is long enough; otherwise that decode was a partial like any other.
 - Partials are what gives way: none is decoded while a final waits, nor more often than :data:`PARTIAL_SHARE` allows,
   nor when nothing more was said since the last one.
 - A final is never dropped silently. It is delivered, or after a few failed tries, or when more sound waits than
@@ -15,18 +17,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import StrEnum
 
 import structlog
 
 from bot.asr.captions import LaneVoice, segment_of
-from bot.asr.engine import AsrEngine
+from bot.asr.engine import AsrEngine, Recognition
 from bot.asr.load import BusyShare
+from bot.asr.waiting import Job, SchedulerStats, Session, SetAside, SetAsideReason, Waiting
 from bot.clock import Clock
-from bot.events import SAMPLE_RATE_HZ, SAMPLES_PER_MS, Segment, SpeechWindow
+from bot.events import Segment, SpeechWindow
 
 __all__ = ["LaneVoice", "Scheduler", "SchedulerStats", "SetAside", "SetAsideReason"]
 
@@ -37,98 +38,10 @@ MAX_WAITING_S = 1800.0
 """Seconds of sound that may wait for recognition, all lanes together: 58 MB."""
 PARTIAL_SHARE = 0.5
 """Share of the time that may go into partials: after one, the engine's thread rests from them as long as it took."""
-MIN_NEW_SPEECH = 400 * SAMPLES_PER_MS
-"""A partial is worth a decode when this much more was said."""
 FORGOTTEN = 10_000
 """Forgotten sessions that are remembered as such."""
-CLOSE_TIMEOUT_S = 30.0
-
-
-class SetAsideReason(StrEnum):
-    """Why a final was not recognised."""
-
-    ENGINE = "engine"
-    OVERLOADED = "overloaded"
-
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """A final that was not recognised. Its audio is still wanted."""
-
-    session_id: str
-    lane_id: str
-    window_id: str
-    start_sample: int
-    end_sample: int
-    reason: SetAsideReason
-
-
-@dataclass(frozen=True, slots=True)
-class SchedulerStats:
-    """How the recogniser is doing."""
-
-    waiting_finals: int
-    waiting_partials: int
-    lag_ms: int
-    """Age of the oldest final that is not yet in words, the one being decoded included."""
-    busy_share: float
-    """Share of the last seconds that the engine worked, 0 to 1."""
-    waiting_s: float = 0.0
-    """Seconds of sound in waiting finals."""
-    finals: int = 0
-    partials: int = 0
-    partials_skipped: int = 0
-    retried: int = 0
-    """Finals that needed a second decode."""
-    set_aside: int = 0
-
-
-@dataclass(slots=True)
-class _Session:
-    session_id: str
-    lanes: dict[str, _Lane] = field(default_factory=dict)
-    set_aside: int = 0
-    dropped: bool = False
-    waiters: list[asyncio.Future[bool]] = field(default_factory=list)
-
-    @property
-    def owed(self) -> int:
-        return sum(lane.owed for lane in self.lanes.values())
-
-
-@dataclass(slots=True)
-class _Lane:
-    finals: deque[_Job] = field(default_factory=deque)
-    partial: _Job | None = None
-    turn: int = 0
-    """When this lane was served last."""
-    window_id: str = ""
-    rev: int = 0
-    partial_speech: int = 0
-    """Speech in the last partial decoded of ``window_id``."""
-    held_at: int | None = None
-    """Where the earliest window begins that was set aside."""
-    owed: int = 0
-    """Finals submitted and neither handed over nor set aside."""
-    dropped: bool = False
-
-
-@dataclass(slots=True)
-class _Job:
-    session: _Session
-    lane: _Lane
-    window: SpeechWindow
-    voice: LaneVoice
-    deliver: Callable[[Segment], None]
-    on_set_aside: Callable[[SetAside], None] | None
-    since_s: float
-    attempts: int = 0
-    void: bool = False
-    """Its result is no longer wanted."""
-
-    @property
-    def seconds(self) -> float:
-        return len(self.window.pcm) / SAMPLE_RATE_HZ
+CLOSE_TIMEOUT_S = 3.0
+"""How long the end of the process waits for the decode that runs; its window is in the spool."""
 
 
 class Scheduler:
@@ -146,18 +59,15 @@ class Scheduler:
         self._engine = engine
         self._clock = clock
         self._attempts = attempts
-        self._max_waiting_s = max_waiting_s
         self._partial_share = partial_share
         self._changed = threading.Condition()
-        self._sessions: dict[str, _Session] = {}
+        self._waiting = Waiting(max_waiting_s)
         self._forgotten: OrderedDict[str, None] = OrderedDict()
-        self._running: _Job | None = None
-        self._turns = 0
-        self._waiting_s = 0.0
         self._partials_from_s = 0.0
         self._busy = BusyShare()
-        self._counts = dict.fromkeys(("finals", "partials", "partials_skipped", "retried", "set_aside"), 0)
+        self._counts = dict.fromkeys(("finals", "partials", "retried", "ready", "set_aside"), 0)
         self._closing = False
+        self._released = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -175,7 +85,7 @@ class Scheduler:
         """Let the running decode end, leave what waits, end the thread. Idempotent."""
         with self._changed:
             self._closing = True
-            sessions = list(self._sessions.values())
+            sessions = list(self._waiting.sessions.values())
             self._changed.notify_all()
         thread, self._thread = self._thread, None
         if thread is not None:
@@ -202,40 +112,14 @@ class Scheduler:
         with self._changed:
             if self._closing or voice.session_id in self._forgotten:
                 return False
-            session = self._sessions.setdefault(voice.session_id, _Session(voice.session_id))
-            lane = session.lanes.setdefault(voice.lane_id, _Lane())
-            job = _Job(session, lane, window, voice, deliver, on_set_aside, self._clock.monotonic_s())
-            if window.final:
-                self._take_final(job)
-            else:
-                self._take_partial(job)
+            session, lane = self._waiting.place(voice.session_id, voice.lane_id)
+            job = Job(session, lane, window, voice, deliver, on_set_aside, self._clock.monotonic_s())
+            if not window.final:
+                self._waiting.add_growing(job)
+            elif not self._waiting.add_final(job):
+                self._give_up(job, SetAsideReason.OVERLOADED)
             self._changed.notify_all()
         return True
-
-    def _take_final(self, job: _Job) -> None:
-        lane, window_id = job.lane, job.window.window_id
-        if lane.partial is not None and lane.partial.window.window_id == window_id:
-            lane.partial = None
-        running = self._running
-        if running is not None and running.lane is lane and running.window.window_id == window_id:
-            running.void = running.void or not running.window.final
-        lane.owed += 1
-        if self._waiting_s + job.seconds > self._max_waiting_s:
-            self._give_up(job, SetAsideReason.OVERLOADED)
-            return
-        lane.finals.append(job)
-        self._waiting_s += job.seconds
-
-    def _take_partial(self, job: _Job) -> None:
-        lane, window = job.lane, job.window
-        if lane.partial is not None:
-            self._counts["partials_skipped"] += 1
-            lane.partial = None
-        known = lane.partial_speech if lane.window_id == window.window_id else 0
-        if window.speech_samples - known < MIN_NEW_SPEECH:
-            self._counts["partials_skipped"] += 1
-            return
-        lane.partial = job
 
     # -- out of it -----------------------------------------------------------------------------------------------------
 
@@ -246,22 +130,16 @@ class Scheduler:
             self._forgotten.move_to_end(session_id)
             while len(self._forgotten) > FORGOTTEN:
                 self._forgotten.popitem(last=False)
-            session = self._sessions.pop(session_id, None)
-            if session is not None:
-                session.dropped = True
-                for lane in session.lanes.values():
-                    self._drop(lane)
+            session = self._waiting.drop_session(session_id)
         if session is not None:
             self._on_loop(_settle, session, False)
 
     def forget_lane(self, session_id: str, lane_id: str) -> None:
         """Drop what waits of one lane, and the result of a decode that runs. Windows submitted later are taken."""
         with self._changed:
-            session = self._sessions.get(session_id)
-            lane = session.lanes.pop(lane_id, None) if session is not None else None
-            if session is None or lane is None:
+            session = self._waiting.drop_lane(session_id, lane_id)
+            if session is None:
                 return
-            self._drop(lane)
             settled = session.owed == 0
         if settled:
             self._on_loop(_settle, session, session.set_aside == 0)
@@ -271,21 +149,16 @@ class Scheduler:
         with self._changed:
             self._forgotten.pop(session_id, None)
 
-    def _drop(self, lane: _Lane) -> None:
-        """Empty a lane for good; a decode that runs ends unheard."""
-        self._waiting_s -= sum(job.seconds for job in lane.finals)
-        lane.finals.clear()
-        lane.partial = None
-        lane.dropped = True
-
     async def drain(self, session_id: str, timeout_s: float) -> bool:
         """Wait until every final submitted so far was handed over. False: not in time, or some were set aside."""
         with self._changed:
-            session = self._sessions.get(session_id)
+            session = self._waiting.sessions.get(session_id)
             if session is None:
                 return True
             if session.owed == 0:
                 return session.set_aside == 0
+            if self._released:
+                return False
             waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             session.waiters.append(waiter)
         try:
@@ -293,21 +166,31 @@ class Scheduler:
         except TimeoutError:
             return False
 
+    def release(self) -> None:
+        """Answer who waits in :meth:`drain`, or will, with False: the process ends, what is left is in the spools."""
+        with self._changed:
+            self._released = True
+            sessions = list(self._waiting.sessions.values())
+        for session in sessions:
+            self._on_loop(_settle, session, False)
+
     @property
     def stats(self) -> SchedulerStats:
         """The figures of this moment."""
         now_s = self._clock.monotonic_s()
         with self._changed:
-            lanes = [lane for session in self._sessions.values() for lane in session.lanes.values()]
+            waiting = self._waiting
+            lanes = list(waiting.lanes())
             oldest = [lane.finals[0].since_s for lane in lanes if lane.finals]
-            if self._running is not None and self._running.window.final:
-                oldest.append(self._running.since_s)
+            if waiting.running is not None and waiting.running.window.final:
+                oldest.append(waiting.running.since_s)
             return SchedulerStats(
                 waiting_finals=sum(len(lane.finals) for lane in lanes),
                 waiting_partials=sum(lane.partial is not None for lane in lanes),
                 lag_ms=round((now_s - min(oldest)) * 1000) if oldest else 0,
                 busy_share=self._busy.share(now_s),
-                waiting_s=round(max(0.0, self._waiting_s), 3),
+                waiting_s=round(max(0.0, waiting.seconds), 3),
+                partials_skipped=waiting.partials_skipped,
                 **self._counts,
             )
 
@@ -320,10 +203,7 @@ class Scheduler:
             segment: Segment | None = None
             failed = False
             try:
-                heard = self._engine.recognise(job.window.pcm, language=job.voice.language, word_times=job.window.final)
-                with self._changed:
-                    self._counts["retried"] += heard.retried
-                segment = segment_of(job.window, job.voice, heard, *self._revision(job))
+                segment = segment_of(job.window, job.voice, self._recognised(job), *self._revision(job))
             except Exception as error:  # noqa: BLE001 -- an engine's fault must not end recognition for every call
                 failed = True
                 log.error(  # no traceback: it may hold what was said
@@ -334,48 +214,39 @@ class Scheduler:
             self._busy.end(ended_s)
             self._done(job, segment, failed=failed, took_s=ended_s - began_s, now_s=ended_s)
 
-    def _next(self) -> _Job | None:
+    def _next(self) -> Job | None:
         """The next window to decode, waiting for one. None: the end."""
         with self._changed:
             while not self._closing:
-                job = self._pick()
+                rest_s = self._partials_from_s - self._clock.monotonic_s()
+                job = self._waiting.next_job(growing=rest_s <= 0)
                 if job is not None:
-                    self._running = job
                     return job
-                wait_s = None
-                if self._lanes_with_partials():
-                    wait_s = max(0.005, self._partials_from_s - self._clock.monotonic_s())
-                self._changed.wait(wait_s)
+                resting = any(lane.partial is not None for lane in self._waiting.lanes())
+                self._changed.wait(max(0.005, rest_s) if resting else None)
             return None
 
-    def _pick(self) -> _Job | None:
-        lanes = [lane for session in self._sessions.values() for lane in session.lanes.values()]
-        with_finals = [lane for lane in lanes if lane.finals]
-        job: _Job | None = None
-        if with_finals:
-            lane = min(with_finals, key=lambda lane: lane.turn)
-            job = lane.finals.popleft()
-            self._waiting_s -= job.seconds
-        elif self._clock.monotonic_s() >= self._partials_from_s:
-            with_partials = self._lanes_with_partials()
-            if with_partials:
-                lane = min(with_partials, key=lambda lane: lane.turn)
-                job, lane.partial = lane.partial, None
-                assert job is not None
-                if lane.window_id != job.window.window_id:
-                    lane.window_id, lane.rev = job.window.window_id, 0
-                lane.partial_speech = job.window.speech_samples
-        if job is not None:
-            self._turns += 1
-            job.lane.turn = self._turns
-        return job
+    def _recognised(self, job: Job) -> Recognition:
+        """Decode the window, unless the same sound was decoded when its speaker fell silent."""
+        window, lane = job.window, job.lane
+        this = (window.window_id, len(window.pcm))
+        with self._changed:
+            before = lane.settled
+            if window.final:
+                lane.settled = None
+                if before is not None and before[:2] == this:
+                    self._counts["ready"] += 1
+                    return before[2]
+        heard = self._engine.recognise(
+            window.pcm, language=job.voice.language, word_times=window.final or window.settled
+        )
+        with self._changed:
+            self._counts["retried"] += heard.retried
+            if window.settled and not lane.dropped:
+                lane.settled = (*this, heard)
+        return heard
 
-    def _lanes_with_partials(self) -> list[_Lane]:
-        return [
-            lane for session in self._sessions.values() for lane in session.lanes.values() if lane.partial is not None
-        ]
-
-    def _revision(self, job: _Job) -> tuple[int, int]:
+    def _revision(self, job: Job) -> tuple[int, int]:
         """The segment's revision, and up to where its lane's audio is in words: never past a window set aside."""
         lane, window = job.lane, job.window
         with self._changed:
@@ -385,28 +256,28 @@ class Scheduler:
             held_at = lane.held_at
             return lane.rev, window.end_sample if held_at is None else min(held_at, window.end_sample)
 
-    def _done(self, job: _Job, segment: Segment | None, *, failed: bool, took_s: float, now_s: float) -> None:
+    def _done(self, job: Job, segment: Segment | None, *, failed: bool, took_s: float, now_s: float) -> None:
         with self._changed:
-            self._running = None
+            self._waiting.running = None
             if job.window.final:
                 job.attempts += 1
                 if failed:
                     if job.lane.dropped:
                         return
                     if job.attempts < self._attempts:
-                        job.lane.finals.appendleft(job)
-                        self._waiting_s += job.seconds
+                        self._waiting.again(job)
                     else:
                         self._give_up(job, SetAsideReason.ENGINE)
                     return
-                self._counts["finals"] += not failed
+                self._counts["finals"] += 1
             else:
-                self._partials_from_s = now_s + took_s * (1 / self._partial_share - 1)
+                if not job.window.settled:
+                    self._partials_from_s = now_s + took_s * (1 / self._partial_share - 1)
                 self._counts["partials"] += 1
         if segment is not None and (segment.final or segment.text):
             self._on_loop(self._hand_over, job, segment)
 
-    def _give_up(self, job: _Job, reason: SetAsideReason) -> None:
+    def _give_up(self, job: Job, reason: SetAsideReason) -> None:
         """Set a final aside. Holds the lock."""
         window, voice = job.window, job.voice
         held_at = job.lane.held_at
@@ -432,7 +303,7 @@ class Scheduler:
         except RuntimeError:
             log.warning("asr_loop_gone")
 
-    def _hand_over(self, job: _Job, outcome: Segment | SetAside) -> None:
+    def _hand_over(self, job: Job, outcome: Segment | SetAside) -> None:
         if job.void or job.lane.dropped or job.session.dropped:
             return
         try:
@@ -454,7 +325,7 @@ class Scheduler:
             _settle(job.session, job.session.set_aside == 0)
 
 
-def _settle(session: _Session, done: bool) -> None:
+def _settle(session: Session, done: bool) -> None:
     """Answer those who wait for a session's last words. On the event loop."""
     waiters, session.waiters = session.waiters, []
     for waiter in waiters:

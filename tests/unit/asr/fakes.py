@@ -18,13 +18,21 @@ def voice(session: str = "s", lane: str = "l") -> LaneVoice:
 
 
 def window(
-    name: str, *, seconds: float = 1.0, start: int = 0, speech: float = 0.8, final: bool = True, lane: str = "l"
+    name: str,
+    *,
+    seconds: float = 1.0,
+    start: int = 0,
+    speech: float = 0.8,
+    final: bool = True,
+    settled: bool = False,
+    lane: str = "l",
 ) -> SpeechWindow:
     """A window of loud noise whose first sample is its name's number, so that an engine can tell windows apart."""
     rng = np.random.default_rng(0)
     pcm = rng.integers(-8000, 8000, int(seconds * SECOND)).astype(np.int16)
     pcm[0] = int("".join(c for c in name if c.isdigit()) or 0)
-    return SpeechWindow(name, lane, start, pcm, int(len(pcm) * speech), WindowEnd.SILENCE if final else None)
+    end = WindowEnd.SILENCE if final and not settled else None
+    return SpeechWindow(name, lane, start, pcm, int(len(pcm) * speech), end, settled)
 
 
 def heard(text: str, **over: object) -> Recognition:

@@ -118,6 +118,82 @@ async def test_a_window_that_grew_by_silence_only_is_not_decoded_again(
     assert engine.order == [(2, False)]
 
 
+async def test_a_settled_window_is_the_final_before_its_end(scheduler: Scheduler, engine: FakeEngine) -> None:
+    got: asyncio.Queue[Segment] = asyncio.Queue()
+    scheduler.submit(window("w2", seconds=2, settled=True), voice(), got.put_nowait)
+    partial = await asyncio.wait_for(got.get(), 20)
+    assert (partial.final, partial.text) == (False, "said 2")
+    scheduler.submit(window("w2", seconds=2), voice(), got.put_nowait)
+    final = await asyncio.wait_for(got.get(), 20)
+    assert (final.final, final.text, final.rev) == (True, "said 2", 2)
+    assert engine.order == [(2, True)], "decoded once, in full"
+    assert scheduler.stats.ready == 1
+
+
+async def test_a_settled_window_that_grew_on_is_decoded_again(scheduler: Scheduler, engine: FakeEngine) -> None:
+    got: asyncio.Queue[Segment] = asyncio.Queue()
+    scheduler.submit(window("w2", seconds=2, settled=True), voice(), got.put_nowait)
+    await asyncio.wait_for(got.get(), 20)
+    scheduler.submit(window("w2", seconds=3), voice(), got.put_nowait)
+    assert (await asyncio.wait_for(got.get(), 20)).final
+    assert engine.order == [(2, True), (2, True)]
+    assert scheduler.stats.ready == 0
+
+
+async def test_a_final_that_ends_while_its_settled_window_is_decoded_waits_for_those_words(
+    scheduler: Scheduler, engine: FakeEngine
+) -> None:
+    engine.hold = True
+    got: list[Segment] = []
+    scheduler.submit(window("w2", settled=True), voice(), got.append)
+    await running(engine)
+    scheduler.submit(window("w2"), voice(), got.append)
+    engine.go.release()
+    assert await scheduler.drain("s", 20)
+    assert [(segment.final, segment.text) for segment in got] == [(True, "said 2")]
+    assert engine.order == [(2, True)]
+
+
+async def test_a_settled_decode_that_fails_leaves_the_final_to_itself(
+    scheduler: Scheduler, engine: FakeEngine
+) -> None:
+    engine.failures[2] = 1
+    got: list[Segment] = []
+    scheduler.submit(window("w2", settled=True), voice(), got.append)
+    await running(engine)
+    scheduler.submit(window("w2"), voice(), got.append)
+    assert await scheduler.drain("s", 20)
+    assert [segment.text for segment in got] == ["said 2"]
+    assert scheduler.stats.set_aside == 0
+
+
+async def test_settled_windows_go_before_growing_ones_and_need_no_rest(engine: FakeEngine) -> None:
+    engine.hold = True
+    scheduler = Scheduler(engine, ManualClock(), partial_share=0.01)
+    scheduler.start()
+    got: asyncio.Queue[Segment] = asyncio.Queue()
+    scheduler.submit(window("w1"), voice(lane="a"), got.put_nowait)
+    await running(engine)
+    scheduler.submit(window("w2", final=False), voice(lane="b"), got.put_nowait)
+    scheduler.submit(window("w3", settled=True), voice(lane="c"), got.put_nowait)
+    for _ in range(3):
+        engine.go.release()
+    for _ in range(3):
+        await asyncio.wait_for(got.get(), 20)
+    assert [number for number, _ in engine.order] == [1, 3, 2]
+    await scheduler.close()
+
+
+async def test_nothing_of_a_settled_window_outlives_its_lane(scheduler: Scheduler, engine: FakeEngine) -> None:
+    got: asyncio.Queue[Segment] = asyncio.Queue()
+    scheduler.submit(window("w2", settled=True), voice(), got.put_nowait)
+    await asyncio.wait_for(got.get(), 20)
+    scheduler.forget_lane("s", "l")
+    scheduler.submit(window("w2"), voice(), got.put_nowait)
+    assert (await asyncio.wait_for(got.get(), 20)).rev == 1
+    assert engine.order == [(2, True), (2, True)]
+
+
 async def test_a_failed_final_is_tried_again(scheduler: Scheduler, engine: FakeEngine) -> None:
     engine.failures[1] = 2
     got: list[Segment] = []
@@ -275,3 +351,17 @@ async def test_after_a_partial_the_engine_rests_from_partials(engine: FakeEngine
     await running(engine)
     assert engine.order[-1] == (2, False)
     await scheduler.close()
+
+
+async def test_nobody_waits_for_last_words_once_the_process_ends(scheduler: Scheduler, engine: FakeEngine) -> None:
+    engine.hold = True
+    got: list[Segment] = []
+    scheduler.submit(window("w1"), voice(), got.append)
+    scheduler.submit(window("w2"), voice(), got.append)
+    await running(engine)
+    waiting = asyncio.create_task(scheduler.drain("s", 1000))
+    await asyncio.sleep(0)
+    scheduler.release()
+    assert not await asyncio.wait_for(waiting, 20)
+    assert not await asyncio.wait_for(scheduler.drain("s", 1000), 20)
+    assert got == []

@@ -78,7 +78,7 @@ def test_speech_stays_until_its_words_are_committed(world: World) -> None:
 
 
 def test_a_chunk_that_two_windows_share_stays_until_both_are_committed(world: World) -> None:
-    world.hear(np.concatenate([speech(1.2), quiet(0.65), speech(1.2), quiet(6)]), 0)
+    world.hear(np.concatenate([speech(1.2), quiet(0.95), speech(1.2), quiet(6)]), 0)
     first, second = world.finals
     shared = second.start_sample // SECOND
     assert first.end_sample > shared * SECOND

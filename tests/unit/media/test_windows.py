@@ -78,7 +78,7 @@ def test_hysteresis() -> None:
 
 def test_a_growing_window_is_sent_after_a_second_and_then_every_one_and_a_half() -> None:
     cut = Cut().hear(sound((1, 0), (6, 1000), (2, 0)))
-    growing = [window for window in cut.sent if not window.final]
+    growing = [window for window in cut.sent if not window.final and not window.settled]
     assert len({window.window_id for window in cut.sent}) == 1
     assert 4 <= len(growing) <= 5
     lengths = [len(window.pcm) for window in growing]
@@ -87,9 +87,35 @@ def test_a_growing_window_is_sent_after_a_second_and_then_every_one_and_a_half()
     assert cut.sent[-1].final
 
 
+def test_a_speaker_who_falls_silent_makes_a_settled_window_which_is_the_finals_very_sound() -> None:
+    cut = Cut().hear(sound((1, 0), (2, 1000), (0.6, 0), (1, 1000), (2, 0)))
+    first, second = (window for window in cut.sent if window.settled)
+    (final,) = cut.finals
+    assert {first.window_id, second.window_id} == {final.window_id}
+    assert not first.final
+    assert len(first.pcm) < len(second.pcm)
+    assert np.array_equal(second.pcm, final.pcm)
+    assert second.speech_samples == final.speech_samples
+
+
+def test_a_settled_window_that_a_pause_ends_is_the_finals_very_sound_too() -> None:
+    spoken = sound((1, 0), (2, 1000), (0.6, 0))
+    cut = Cut().hear(spoken).end(len(spoken), BoundaryReason.PAUSED)
+    settled, final = cut.sent[-2:]
+    assert settled.settled
+    assert final.end is WindowEnd.BOUNDARY
+    assert np.array_equal(settled.pcm, final.pcm)
+
+
+def test_in_a_silence_nothing_but_the_settled_window_is_sent() -> None:
+    # the second revision would be due in the silence
+    cut = Cut().hear(sound((1, 0), (1.85, 1000), (2, 0)))
+    assert [(window.settled, window.final) for window in cut.sent] == [(False, False), (True, False), (False, True)]
+
+
 def test_two_utterances_share_no_sample() -> None:
     # the pre-roll of the second would reach into the first
-    cut = Cut().hear(sound((1, 0), (1, 1000), (0.6, 0), (1, 1000), (1, 0)))
+    cut = Cut().hear(sound((1, 0), (1, 1000), (0.95, 0), (1, 1000), (2, 0)))
     first, second = cut.finals
     assert first.end_sample <= second.start_sample
 
@@ -126,7 +152,7 @@ def test_a_boundary_ends_the_window_to_the_sample_and_nothing_crosses_it(reason:
     assert window.end is WindowEnd.BOUNDARY
     assert window.end_sample == len(spoken)
     again = len(spoken) + 5000
-    cut.hear(sound((1, 1000), (1, 0)), start=again)
+    cut.hear(sound((1, 1000), (2, 0)), start=again)
     assert cut.finals[1].start_sample == again
 
 
