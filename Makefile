@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check e2e bench soak lock
@@ -39,6 +40,7 @@ bench: $(STAMP) ## the measured claims that need no recordings of your own
 soak: $(STAMP) ## the long tests
 	@$(BIN)/python -m pytest -m soak --timeout 1800
 
-lock: ## write both locks anew (needs uv)
-	uv pip compile --quiet --generate-hashes --no-header --extra dev --extra e2e pyproject.toml -o requirements.lock
-	uv pip compile --quiet --generate-hashes --no-header --constraint requirements.lock pyproject.toml -o requirements.runtime.lock
+lock: ## write the locks anew, for every Python from 3.11 on (needs uv)
+	uv pip compile $(LOCK) --extra dev --extra e2e pyproject.toml -o requirements.lock
+	uv pip compile $(LOCK) --constraint requirements.lock pyproject.toml -o requirements.runtime.lock
+	echo 'hatchling>=1.27,<2' | uv pip compile $(LOCK) --constraint requirements.lock - -o requirements.build.lock

@@ -14,4 +14,11 @@ The path of a sound, one line a hop, with no way back:
 ``app.py`` the one place where the parts meet.
 """
 
+import os
+
 __version__ = "0.1.0"
+
+# Libraries that would tell their makers of their use: read when they are imported, so said before any of them is.
+# onnxruntime otherwise keeps a device id in the home folder and reports to a collector.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

@@ -34,7 +34,7 @@ from bot.control.tokens import SessionTokens
 from bot.durable import embedded_database_url, stable_executor_id
 from bot.errors import QuietnoteError, SetupError
 from bot.events import SessionEvent
-from bot.media import spool
+from bot.media import loopback, spool
 from bot.media.vad import SileroVad
 from bot.media.worker import MediaThread
 from bot.notes import evidence
@@ -42,7 +42,7 @@ from bot.notes.factory import choose
 from bot.notes.render import encode
 from bot.notes.templates import load_templates
 from bot.notes.webhooks import WebhookSender
-from bot.settings import Settings
+from bot.settings import LOOPBACK, Settings
 from bot.store.bus import Bus
 from bot.store.clinic_store import ClinicStore
 from bot.store.db import Database
@@ -60,7 +60,6 @@ log = structlog.get_logger()
 SWEEP_EVERY_S = 60.0
 HEALTH_WITHIN_S = 3.0
 WEBHOOKS_EVERY_S = 5.0
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class NotLoopback(SetupError):
@@ -89,6 +88,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
     if settings.dev and settings.host not in LOOPBACK:
         raise NotLoopback(settings.host)
     clock = clock or SystemClock()
+    loopback.choose(settings.ice_loopback, own_machine=settings.own_machine)
     async with contextlib.AsyncExitStack() as stack:
         data_dir = settings.data_dir
         await asyncio.to_thread(_private_folder, data_dir)
@@ -196,8 +196,10 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             limiter=RateLimiter(bus, clock, hashlib.sha256(b"rate limits" + master_key).digest()),
             signer=signer,
             templates=templates,
+            check_language=engine.check_language,
             health=_health(db, bus),
         )
+        _figures(services, scheduler, worker)
         store.listen(_teller(stack, live, webhooks))
         await aftercall.launch()
         stack.push_async_callback(aftercall.close)
@@ -235,6 +237,19 @@ def _health(db: Database, bus: Bus) -> dict[str, HealthCheck]:
         )
 
     return {"database": database, "bus": live_bus}
+
+
+def _figures(services: Services, scheduler: Scheduler, worker: MediaThread) -> None:
+    """Depths of the queues, read when the metrics are asked for."""
+    observe = services.metrics.observe
+    observe("asr_lag_seconds", "Age of the oldest final without words.", lambda: scheduler.stats.lag_ms / 1000)
+    observe("asr_waiting_finals", "Finals that wait for the engine.", lambda: scheduler.stats.waiting_finals)
+    observe("asr_waiting_seconds", "Sound in waiting finals.", lambda: scheduler.stats.waiting_s)
+    observe("asr_busy_share", "Share of the last 10 s that the engine worked.", lambda: scheduler.stats.busy_share)
+    observe("asr_finals", "Finals recognised since the start.", lambda: scheduler.stats.finals)
+    observe("asr_set_aside", "Finals set aside since the start.", lambda: scheduler.stats.set_aside)
+    observe("media_waiting", "Calls that wait for the media thread.", lambda: worker.depth)
+    observe("media_refused", "Calls that the media thread refused since the start.", lambda: worker.refused)
 
 
 def _teller(stack: contextlib.AsyncExitStack, live: LiveSessions, webhooks: WebhookSender) -> Any:

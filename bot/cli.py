@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import shutil
-import signal
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -16,8 +15,8 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from bot import log
-from bot.errors import ProblemError, QuietnoteError
+from bot import log, stopping
+from bot.errors import ProblemError, QuietnoteError, StorageUnavailable
 from bot.settings import Settings, explain
 
 cli = typer.Typer(
@@ -43,6 +42,14 @@ def main() -> None:
     """Run the command; every failure is one line on the terminal and exit code 1 (2 for wrong usage)."""
     log.setup(level="ERROR", json=False)
     try:
+        _command()
+    except SystemExit as end:
+        stopping.leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise
+
+
+def _command() -> None:
+    try:
         cli()
     except ProblemError as error:
         _fail(error.detail)
@@ -53,6 +60,8 @@ def main() -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            _fail(StorageUnavailable.of("data folder", error).detail)
         _fail(f"{error.strerror or type(error).__name__}{f': {error.filename}' if error.filename else ''}")
     except Exception as error:  # noqa: BLE001  its text may hold what somebody said: only where it happened is shown
         _fail(f"a fault of ours: {type(error).__name__} at {log.where(error.__traceback__)}")
@@ -65,21 +74,6 @@ def _fail(line: str) -> NoReturn:
 
 def _print(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-def _run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run until done; SIGTERM ends it like Ctrl-C."""
-
-    async def body() -> Any:
-        task = asyncio.current_task()
-        assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await work()
-
-    try:
-        return asyncio.run(body())
-    except asyncio.CancelledError:
-        raise SystemExit(0) from None
 
 
 @cli.command()
@@ -95,7 +89,7 @@ def serve(
     given = {"dev": dev or settings.dev, "host": host or settings.host, "port": settings.port if port is None else port}
     settings = Settings.model_validate(settings.model_dump() | given)
     log.setup(level=settings.log_level, json=settings.log_json)
-    _run(lambda: server.serve(settings))
+    stopping.run(lambda: server.serve(settings))
 
 
 @cli.command()
@@ -103,16 +97,18 @@ def demo(
     as_json: Json = False,
     leave: Annotated[bool, typer.Option("--exit", help="End after the call instead of keeping the pages up.")] = False,
     host: Annotated[str, typer.Option(help="Address of the pages.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the pages; 0 takes a free one.")] = 8080,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the pages; 0 takes a free one.", show_default="8080, else a free one")
+    ] = None,
 ) -> None:
     """Play a whole call, spoken by two synthetic participants over real WebRTC, on a fresh data directory."""
     from bot.demo import command
 
     folder = Path(tempfile.mkdtemp(prefix="quietnote-demo-"))
     try:
-        settings = Settings(data_dir=folder, dev=True, host=host, port=0 if leave else port)
+        settings = Settings(data_dir=folder, dev=True, host=host, port=0 if leave else command.port_for(host, port))
         log.setup(level="ERROR", json=False)
-        result = _run(lambda: command.run(settings, as_json=as_json, leave=leave))
+        result = stopping.run(lambda: command.run(settings, as_json=as_json, leave=leave))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if as_json and result is not None:
@@ -196,11 +192,15 @@ def config_schema() -> None:
 def user_add(
     email: Annotated[str, typer.Argument(help="The address they sign in with.")],
     name: Annotated[str, typer.Option(help="Their name, as clients see it.")],
+    password: Annotated[
+        str,
+        typer.Option(
+            prompt="Password, at least 12 characters",
+            hide_input=True, confirmation_prompt=True, help="At least 12 characters; asked for if it is not given.",
+        ),
+    ],
     clinic: Annotated[str, typer.Option(help="The clinic's id.")] = "demo",
     role: Annotated[str, typer.Option(help="clinician, admin or auditor.")] = "clinician",
-    password: Annotated[
-        str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, help="At least 12 characters.")
-    ] = "",
 ) -> None:
     """Add somebody who signs in to the pages."""
     from bot import people
@@ -221,6 +221,19 @@ def bench_live(
 
     result = asyncio.run(live.run(call, seconds=seconds, model=model))
     _print(result)
+    _ = as_json
+
+
+@bench_cli.command("start")
+def bench_start(
+    starts: Annotated[int, typer.Option(min=1, help="How often Start is pressed, in a session each.")] = 20,
+    model: Annotated[str, typer.Option(help="Speech model: a name or a path.")] = "tiny.en",
+    as_json: Json = False,
+) -> None:
+    """Press Start in the middle of a conversation: how soon sound is captured, and which words are lost."""
+    from bot.bench import start
+
+    _print(asyncio.run(start.run(starts, model=model)))
     _ = as_json
 
 

@@ -56,6 +56,7 @@ async def examine(settings: Settings) -> list[Check]:
     for name, look in (
         ("data directory", _data_dir),
         ("configuration", _configuration),
+        ("call addresses", _addresses),
         ("voice detection", _vad),
         ("speech model", _model),
         ("live bus", _bus),
@@ -114,6 +115,17 @@ async def _configuration(settings: Settings) -> str:
     return f"{len(found)} clinics, {len(load_templates(settings.config_dir))} templates in {settings.config_dir}"
 
 
+async def _addresses(settings: Settings) -> str:
+    from bot.media import loopback
+
+    loopback.choose(settings.ice_loopback, own_machine=settings.own_machine)
+    found = await asyncio.to_thread(loopback.offered)
+    if not found:
+        raise _Unusable("this machine has none: calls cannot be held (QUIETNOTE_ICE_LOOPBACK)")
+    only = " only: people at this machine" if found == [loopback.ADDRESS] else ""
+    return f"{', '.join(found)}{only}"
+
+
 async def _vad(settings: Settings) -> str:
     from bot.media.vad import SileroVad, model_path
 
@@ -123,12 +135,14 @@ async def _vad(settings: Settings) -> str:
 
 
 async def _model(settings: Settings) -> str:
-    from bot.asr import models
+    from bot.asr import models, whisper
 
     files = await asyncio.to_thread(
         models.resolve, settings.asr_model, allow_hub=settings.asr_hub, cache_dir=settings.data_dir / "models"
     )
-    return f"{files.name}, SHA-256 {files.sha256[:12]}..."
+    device, compute_type = settings.asr_device, settings.asr_compute_type
+    await asyncio.to_thread(whisper.check_device, files.name, device=device, compute_type=compute_type)
+    return f"{files.name}, SHA-256 {files.sha256[:12]}..., {compute_type} on {device}"
 
 
 async def _bus(settings: Settings) -> str:

@@ -36,7 +36,7 @@ Workflow = Callable[["Durable", str], None]
 
 MAX_THREADS = 32
 """Workflows beyond this many wait for a thread; nothing is lost."""
-CLOSE_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 2.0
 RUNNING = frozenset({"PENDING", "ENQUEUED", "DELAYED"})
 
 

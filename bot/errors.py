@@ -20,6 +20,7 @@
     |   +-- AudioTooShort            audio-too-short 422
     |   +-- CaptureNoAudio           capture-no-audio 422
     |   +-- ConfigInvalid            config-invalid 422
+    |   |   +-- LanguageUnsupported  config-invalid 422: the loaded model does not recognise it
     |   +-- RateLimited              rate-limited 429
     |   +-- NoteGenerationFailed     note-generation-failed 502
     |   +-- Overloaded               overloaded 503
@@ -28,6 +29,7 @@
     +-- SetupError                   this machine lacks something; one line, no slug
         +-- ModelMissing             no weights where the resolver looked
         +-- ModelHashMismatch        weights that are not the pinned ones
+        +-- ModelUnusable            weights that this machine cannot run as it was asked to
         +-- PortBusy                 the address is taken
 
 No message may hold what a person said, wrote or is called: messages are shown, logged and sent on. Each class builds
@@ -37,6 +39,7 @@ its own message; ``retryable`` tells whether the same call may succeed later wit
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -167,6 +170,19 @@ class ConfigInvalid(ProblemError):
     slug, status, title = "config-invalid", 422, "Something in this is not valid."
 
 
+class LanguageUnsupported(ConfigInvalid):
+    """A language that the loaded speech model does not recognise: its words would be written down as another's."""
+
+    NAMED: ClassVar[int] = 12
+    """Languages that are listed; of more, only how many there are is said."""
+
+    def __init__(self, model: str, languages: Sequence[str]) -> None:
+        self.model, self.languages = model, tuple(languages)
+        few = len(languages) <= self.NAMED
+        known = ", ".join(languages) if few else f"{len(languages)} languages, this is none of them"
+        super().__init__(f"language: the speech model {model} recognises {known}.", paths=["language"])
+
+
 class RateLimited(ProblemError):
     """Too many calls."""
 
@@ -243,6 +259,17 @@ class ModelHashMismatch(SetupError):
         self.name, self.path, self.expected, self.found = name, path, expected, found
         super().__init__(
             f"speech model {name!r} at {path} has SHA-256 {found[:12]}..., not {expected[:12]}...; it is not loaded"
+        )
+
+
+class ModelUnusable(SetupError):
+    """Weights that cannot be run on the device, or with the number type, that the settings ask for."""
+
+    def __init__(self, name: str, device: str, compute_type: str, why: str) -> None:
+        self.name, self.device, self.compute_type = name, device, compute_type
+        super().__init__(
+            f"speech model {name!r} cannot run on {device} with {compute_type}: {why}; "
+            "see QUIETNOTE_ASR_DEVICE and QUIETNOTE_ASR_COMPUTE_TYPE"
         )
 
 

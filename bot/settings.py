@@ -26,6 +26,9 @@ def default_data_dir() -> Path:
     return Path(base) / "quietnote"
 
 
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
 class Settings(BaseSettings):
     """Every field is an environment variable ``QUIETNOTE_<NAME>``, ``REDIS_URL`` and ``DATABASE_URL`` stand bare."""
 
@@ -65,6 +68,13 @@ class Settings(BaseSettings):
         60, ge=20, le=60, multiple_of=20, description="Packet length asked of browsers, in milliseconds: 20, 40 or 60."
     )
     ice_servers: list[str] = Field(default_factory=list, description="STUN or TURN URLs given to browsers and the bot.")
+    ice_loopback: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description=(
+            "Take calls on 127.0.0.1: auto (where the machine has no other address, or only its own browsers reach the "
+            "pages), on, off."
+        ),
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING, ERROR."
     )
@@ -77,6 +87,11 @@ class Settings(BaseSettings):
     def sqlalchemy_url(self) -> str:
         """The database, embedded unless one is named."""
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'quietnote.db'}"
+
+    @property
+    def own_machine(self) -> bool:
+        """True when only browsers of this machine reach the pages: no other address, and no proxy before this one."""
+        return self.host in LOOPBACK and not self.public_url
 
     @property
     def base_url(self) -> str:

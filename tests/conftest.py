@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 
 import pytest
 
+from bot.media import loopback
+
 REQUIRE = "QUIETNOTE_REQUIRE_REAL_PARTS"
 CORPUS = "QUIETNOTE_CORPUS"
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,3 +103,9 @@ def _tasks_are_owned(request: pytest.FixtureRequest) -> None:
     function = getattr(request.node, "function", None)
     if function is not None and inspect.iscoroutinefunction(inspect.unwrap(function)):
         request.getfixturevalue("_no_task_left")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _calls_need_no_network() -> None:
+    """Tests that make a room without a service hold calls on loopback where the machine has nothing else."""
+    loopback.choose("auto")

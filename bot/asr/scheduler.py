@@ -174,6 +174,15 @@ class Scheduler:
         for session in sessions:
             self._on_loop(_settle, session, False)
 
+    def lag_ms(self, session_id: str) -> int:
+        """Age of a session's oldest final that is not yet in words, the one being decoded included. 0: none."""
+        with self._changed:
+            session, running = self._waiting.sessions.get(session_id), self._waiting.running
+            oldest = [lane.finals[0].since_s for lane in session.lanes.values() if lane.finals] if session else []
+            if running is not None and running.session is session and running.window.final:
+                oldest.append(running.since_s)
+        return round((self._clock.monotonic_s() - min(oldest)) * 1000) if oldest else 0
+
     @property
     def stats(self) -> SchedulerStats:
         """The figures of this moment."""

@@ -35,6 +35,7 @@ from bot.bench.wer import (
 from bot.demo.checks import lane_ledgers, ledgers_close, lost_ms
 from bot.demo.dialogue import load
 from bot.errors import QuietnoteError
+from bot.events import SAMPLES_PER_MS
 
 CALLS_A_PROCESS = 10
 WARM_UP_S = 8.0
@@ -103,9 +104,9 @@ class Heard:
         self.began_s = min(starts_s.values())
         self.last_final_s = max((c["at_s"] for c in told["captions"]), default=self.began_s)
         self.asked: Mapping[str, str] = playing["asked"]
-        # nothing is captured before the first frame, and nothing is absent after it
-        first_sample = max(x["off"] + x["absent"] + x["withheld"] + x["paused"] for x in lane_ledgers(session))
-        self.start_to_first_frame_ms = (zero_s - ready["pressed_s"]) * 1000 + first_sample / 16
+        # the gates opened; from there a lane is absent until its first frame, and never after it
+        absent_ms = max(ledger["absent"] / SAMPLES_PER_MS for ledger in lane_ledgers(session))
+        self.start_to_first_frame_ms = (zero_s - ready["pressed_s"]) * 1000 + ready["opened_ms"] + absent_ms
 
 
 class Played:

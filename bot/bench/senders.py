@@ -19,6 +19,7 @@ from typing import Any
 
 from bot.demo.packets import Recording
 from bot.demo.peer import CallFailed, Heard, Peer
+from bot.media import loopback
 
 ROLES = {"doctor": "clinician", "patient": "client"}
 """Lanes of a recording, and what they are in a session."""
@@ -89,12 +90,13 @@ class Call:
         await client.until(lambda: client.admitted, "admission", CONNECT_TIMEOUT_S)
         await client.consent("granted")
         pressed_s = time.monotonic()
-        await clinician.control("start")
+        ack = await clinician.control("start")
         for peer in self._peers.values():
             await peer.until_connected(CONNECT_TIMEOUT_S)
         await clinician.until(lambda: _captured(clinician) == len(ROLES), "captured sound of both", CONNECT_TIMEOUT_S)
         ids = {lane: peer.participant_id for lane, peer in self._peers.items()}
-        say("ready", call=self.index, pressed_s=pressed_s, clock_zero_s=self._clock_zero_s, participants=ids)
+        opened_ms = float(ack["effective_at_ms"])
+        say("ready", call=self.index, pressed_s=pressed_s, opened_ms=opened_ms, participants=ids)
 
     def play(self, at_s: float) -> None:
         """Both lanes speak."""
@@ -151,6 +153,7 @@ async def run() -> None:
     """Carry out one job."""
     reader = asyncio.StreamReader(limit=1 << 24)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    loopback.choose("auto")
     job = await _order(reader)
     seconds = float(job["seconds"])
     recordings = {

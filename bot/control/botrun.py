@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+from bot.asr.scheduler import SetAside
 from bot.control import channel
 from bot.control.callmedia import CallMedia
 from bot.control.capture import (
@@ -21,8 +22,12 @@ from bot.events import (
     EndReason,
     Role,
     Segment,
+    ms_of,
 )
 from bot.media.room import RoomEvent
+
+SET_ASIDE = "words-set-aside"
+"""Warning: a stretch could not be recognised yet."""
 
 
 class BotRun(Stage, ABC):
@@ -30,6 +35,7 @@ class BotRun(Stage, ABC):
 
     async def _bring_the_bot(self) -> None:
         """A bot run begins: the bot takes its seat, and the pages connect to it."""
+        self._starting = True
         for state in (BotState.REQUESTED, BotState.JOINING):
             await self._move_bot(state)
         try:
@@ -54,6 +60,8 @@ class BotRun(Stage, ABC):
             on_segment=self._on_segment,
             on_room_event=self._on_room_event,
             on_fault=self._on_fault,
+            on_set_aside=self._on_set_aside,
+            on_first_sound=self._note_hearing,
         )
         await self.media.open(people)
 
@@ -73,6 +81,8 @@ class BotRun(Stage, ABC):
         media, self.media = self.media, None
         if media is not None:
             await media.close(reason)
+        for seat in self.lobby.seats.values():
+            seat.absent = False
         await self._move_bot(BotState.DONE, reason)
         await self.lobby.send_roster(self.bot_seat())
 
@@ -88,6 +98,37 @@ class BotRun(Stage, ABC):
     async def _on_segment(self, segment: Segment) -> None:
         if segment.text or segment.rev > 0:
             await self.broadcast(channel.caption(segment))
+
+    def _on_set_aside(self, participant_id: str, aside: SetAside) -> None:
+        """Words that could not be recognised: said now, and tried again after the call, from the audio that is kept."""
+        self._warn(SET_ASIDE, participant_id)
+        data = {"participant_id": participant_id, "reason": aside.reason.value}
+        span = {"from": ms_of(aside.start_sample), "to": ms_of(aside.end_sample)}
+        self._spawn(self._record_event("transcript.set_aside", data | span), "set_aside")
+
+    def _note_hearing(self) -> None:
+        """Tell who cannot be heard any more, or can again, and that recording runs once everybody is heard."""
+        if self.media is None:
+            return
+        if self._starting and not self.media.hearing.waits:
+            self._starting = False
+            self._spawn(self._tell_state(), "started")
+        absent = self.media.hearing.absent()
+        changed = [pid for pid, seat in self.lobby.seats.items() if seat.absent is not (pid in absent)]
+        for participant_id in changed:
+            self.lobby.seats[participant_id].absent = participant_id in absent
+        if changed:
+            self._spawn(self._tell_absence({pid: pid in absent for pid in changed}), "absence")
+
+    async def _tell_absence(self, changed: Mapping[str, bool]) -> None:
+        await self.lobby.send_roster(self.bot_seat())
+        for participant_id, absent in changed.items():
+            data = {"participant_id": participant_id, "at_ms": self.now_ms()}
+            await self._record_event("capture.absent" if absent else "capture.returned", data)
+
+    async def _record_event(self, kind: str, data: Mapping[str, Any]) -> None:
+        async with self._lock:
+            self.record = await self._store.change(self.session_id, kind, data=data)
 
     def _gates(self, view: CaptureView) -> dict[str, Any]:
         return {pid: lane_gate(view, seat.consent) for pid, seat in self.lobby.seats.items()}

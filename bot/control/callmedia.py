@@ -13,8 +13,10 @@ from pathlib import Path
 
 import structlog
 
-from bot.asr.scheduler import LaneVoice, Scheduler
+from bot.asr.scheduler import LaneVoice, Scheduler, SetAside
 from bot.clock import CallClock, Clock
+from bot.control.hearing import Hearing
+from bot.control.keeping import Keeper, warning_of
 from bot.errors import QuietnoteError
 from bot.events import (
     AudioFrame,
@@ -76,7 +78,7 @@ class _Lane:
     committed_through_sample: int
     level: LaneLevel | None = None
     absent_from: int | None = None
-    """Where the lane fell silent altogether, until a frame comes again. Media thread only."""
+    """Where frames stopped coming, or the gate opened without one, until a frame comes. Media thread only."""
 
 
 class CallMedia:
@@ -93,21 +95,31 @@ class CallMedia:
         on_segment: Callable[[Segment], Awaitable[None]],
         on_room_event: Callable[[RoomEvent], None],
         on_fault: Callable[[str], None],
+        on_set_aside: Callable[[str, SetAside], None],
+        on_first_sound: Callable[[], None],
     ) -> None:
         self._services = services
         self._session_id = session_id
         self.call_clock = call_clock
         self._language = language
         self._spool_kind = spool_kind
-        self._on_segment = on_segment
         self._on_room_event = on_room_event
         self._on_fault = on_fault
+        self._on_set_aside = on_set_aside
         self._lanes: dict[str, _Lane] = {}
         self._lane_of: dict[str, str] = {}
         self._gates: dict[str, GateState] = {}
-        self._to_store: asyncio.Queue[Segment | Gap | None] = asyncio.Queue(maxsize=2000)
+        self._making = asyncio.Lock()
+        self._words = Keeper(
+            services.store, session_id, on_segment=on_segment, on_committed=self._committed, on_fault=on_fault
+        )
         self._loop = asyncio.get_running_loop()
-        self._committer: asyncio.Task[None] | None = None
+
+        def first_sound() -> None:
+            self._loop.call_soon_threadsafe(on_first_sound)
+
+        self.hearing = Hearing(call_clock.now_sample, first_sound)
+        """Whose sound arrives."""
         self.room: BuiltinRoom | None = None
 
     # -- the room ----------------------------------------------------------------------------------------------------
@@ -116,7 +128,7 @@ class CallMedia:
         """Make the lanes and take a seat in the room."""
         for participant_id, role in people.items():
             await self.ensure_lane(participant_id, role)
-        self._committer = asyncio.create_task(self._commit_segments(), name=f"commit:{self._session_id}")
+        self._words.start()
         self.room = BuiltinRoom(
             call_clock=self.call_clock,
             clock=self._services.clock,
@@ -136,21 +148,28 @@ class CallMedia:
 
     async def ensure_lane(self, participant_id: str, role: Role) -> None:
         """Give a participant their lane; the same person always gets the same one back."""
-        if participant_id in self._lane_of:
-            return
+        async with self._making:  # two doors may ask at once
+            if participant_id not in self._lane_of:
+                await self._make_lane(participant_id, role)
+
+    async def _make_lane(self, participant_id: str, role: Role) -> None:
+        self.hearing.expect(participant_id)
         record = await self._services.store.ensure_lane(self._session_id, participant_id, role)
         services = self._services
         loop = asyncio.get_running_loop()
         voice = LaneVoice(self._session_id, record.id, participant_id, role, self._language)
 
         def on_window(window: SpeechWindow) -> None:
-            services.scheduler.submit(window, voice, self._put)
+            services.scheduler.submit(window, voice, self._words.put, on_set_aside)
+
+        def on_set_aside(aside: SetAside) -> None:
+            self._on_set_aside(participant_id, aside)
 
         def on_level(level: LaneLevel) -> None:
             loop.call_soon_threadsafe(self._note_level, level)
 
-        def on_spool_fault(_: QuietnoteError) -> None:
-            loop.call_soon_threadsafe(self._on_fault, "storage-unavailable")
+        def on_spool_fault(error: QuietnoteError) -> None:
+            loop.call_soon_threadsafe(self._on_fault, warning_of(error))
 
         def open_pipeline() -> LanePipeline:
             return LanePipeline(
@@ -193,6 +212,7 @@ class CallMedia:
         if frame.lost_before >= GAP_SAMPLES and self._gates.get(lane.voice.participant_id) is GateState.OPEN:
             self._gap(lane, frame.start_sample - frame.lost_before, frame.start_sample, GapReason.LOST)
         lane.pipeline.gate(frame)
+        self.hearing.frame(lane.voice.participant_id, frame.end_sample)
 
     def _note_boundary(self, boundary: LaneBoundary) -> None:
         """A captured stretch ended. On the media thread."""
@@ -200,11 +220,19 @@ class CallMedia:
         if lane is not None and boundary.reason is BoundaryReason.ABSENT:
             lane.absent_from = boundary.at_sample
 
+    def _turned(self, lane: _Lane, state: GateState, at_sample: int) -> None:
+        """A gate opened: absent until a frame comes. It shut: absent up to here. On the media thread."""
+        if state is GateState.OPEN:
+            lane.absent_from = at_sample if lane.absent_from is None else lane.absent_from
+        elif lane.absent_from is not None:
+            self._gap(lane, lane.absent_from, at_sample, GapReason.ABSENT)
+            lane.absent_from = None
+
     def _gap(self, lane: _Lane, start: int, end: int, reason: GapReason) -> None:
         """State a hole in a lane, if it is long enough to matter to a reader. On the media thread."""
         if end - start >= GAP_SAMPLES:
             gap = Gap(ms_of(start), ms_of(end), reason, lane.voice.participant_id)
-            self._loop.call_soon_threadsafe(self._put, gap)
+            self._loop.call_soon_threadsafe(self._words.put, gap)
 
     # -- gates -------------------------------------------------------------------------------------------------------
 
@@ -220,7 +248,10 @@ class CallMedia:
             if lane_id is None or self._gates.get(participant_id) is state:
                 continue
             self._gates[participant_id] = state
-            holds = max(holds, self._lanes[lane_id].pipeline.set_state(state, at_sample))
+            lane = self._lanes[lane_id]
+            at = lane.pipeline.set_state(state, at_sample)
+            self._services.worker.post(self._turned, lane, state, at)
+            holds = max(holds, at)
         return holds
 
     def drop_open(self, participant_id: str) -> None:
@@ -249,6 +280,10 @@ class CallMedia:
             if lane.level is not None and now - lane.level.at_sample < 16_000
         }
 
+    def lag_ms(self) -> int:
+        """How old the oldest ended utterance is that is not yet in words."""
+        return self._services.scheduler.lag_ms(self._session_id)
+
     def ledgers(self) -> dict[str, Ledger]:
         """Each participant's account so far."""
         return {lane.voice.participant_id: lane.pipeline.ledger() for lane in self._lanes.values()}
@@ -258,14 +293,6 @@ class CallMedia:
         books = {lane_id: (lane.pipeline.ledger(), lane.pipeline.hash_tree()) for lane_id, lane in self._lanes.items()}
         await self._services.store.save_ledgers(self._session_id, books)
 
-    def _put(self, item: Segment | Gap) -> None:
-        """Queue for the database. When it is full a partial is dropped; a final's audio stays in the spool."""
-        try:
-            self._to_store.put_nowait(item)
-        except asyncio.QueueFull:
-            if isinstance(item, Gap) or item.final:
-                self._on_fault("overloaded")
-
     def _note_level(self, level: LaneLevel) -> None:
         lane = self._lanes.get(level.lane_id)
         if lane is not None:
@@ -273,23 +300,12 @@ class CallMedia:
 
     # -- words -------------------------------------------------------------------------------------------------------
 
-    async def _commit_segments(self) -> None:
-        while (segment := await self._to_store.get()) is not None:
-            try:
-                if isinstance(segment, Gap):
-                    await self._services.store.add_gap(self._session_id, segment)
-                    continue
-                if segment.final:
-                    await self._services.store.commit_final(self._session_id, segment)
-                    lane = self._lanes[segment.lane_id]
-                    self._services.worker.post(lane.pipeline.committed, segment.committed_through_sample)
-                await self._on_segment(segment)
-            except QuietnoteError as error:
-                # the audio stays in the spool, so the words are recognised again when the session ends
-                log.warning("final_not_committed", session_id=self._session_id, error=type(error).__name__)
-                self._on_fault(getattr(error, "slug", "overloaded"))
-            finally:
-                self._to_store.task_done()
+    async def save_words(self) -> bool:
+        """Store the finals that could not be stored yet; False while the database takes none."""
+        return await self._words.save()
+
+    def _committed(self, segment: Segment) -> None:
+        self._services.worker.post(self._lanes[segment.lane_id].pipeline.committed, segment.committed_through_sample)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -299,7 +315,7 @@ class CallMedia:
         await self._on_worker(lambda lane: lane.pipeline.finish(at_sample))
         drained = await self._services.scheduler.drain(self._session_id, DRAIN_TIMEOUT_S)
         if drained:
-            await asyncio.wait_for(self._to_store.join(), DRAIN_TIMEOUT_S)
+            await self._words.settle()
         await self._on_worker(lambda lane: lane.pipeline.flush())
         await self.save_ledgers()
         return all(lane.pipeline.ledger().closes for lane in self._lanes.values())
@@ -307,6 +323,7 @@ class CallMedia:
     async def discard(self, at_sample: int) -> int:
         """Throw away all that is held, of how many lanes; nothing recognised later is delivered."""
         self._services.scheduler.forget(self._session_id)
+        self._words.forget()
         await self._on_worker(lambda lane: lane.pipeline.discard(at_sample))
         await self.save_ledgers()
         return len(self._lanes)
@@ -316,10 +333,7 @@ class CallMedia:
         room, self.room = self.room, None
         if room is not None:
             await room.leave(reason)
-        committer, self._committer = self._committer, None
-        if committer is not None:
-            await self._to_store.put(None)
-            await asyncio.wait_for(committer, DRAIN_TIMEOUT_S)
+        await self._words.close()
 
     async def _on_worker(self, act: Callable[[_Lane], None]) -> None:
         """Run ``act`` for every lane on the media thread, and wait until it is done."""

@@ -29,6 +29,7 @@ from bot.control.capture import (
     permit,
     settle,
 )
+from bot.control.keeping import warning_of
 from bot.control.lobby import Seat
 from bot.errors import (
     AiFeaturesDisabled,
@@ -61,6 +62,9 @@ NEVER_STALE = frozenset({CaptureAction.PAUSE, CaptureAction.FINISH, CaptureActio
 
 class Conduct(BotRun):
     """A session whose capture can be conducted."""
+
+    _unrecorded = False
+    """Recording is held, and the database does not know it yet."""
 
     async def capture(self, actor: Actor, action: CaptureAction, *, message_id: str | None, seq: int | None) -> Ack:
         """Start, pause, resume, finish or discard."""
@@ -118,7 +122,7 @@ class Conduct(BotRun):
 
     async def _act(self, actor: Actor, action: CaptureAction, at: int) -> None:
         after = apply(self.view, action, consented=self._consented())
-        if after == self.view:
+        if after == self.view and not self._unrecorded:
             return
         await self._move(after, at, actor)
         if after.state is CaptureState.FINISHED:
@@ -186,6 +190,8 @@ class Conduct(BotRun):
         people = [
             Presence(s.member.participant_id, s.member.role, s.present, s.consent) for s in self.lobby.seats.values()
         ]
+        if self.record.audio is AudioState.ABSENT and not any(p.present and _agreed(p) for p in people):
+            return False  # the first sample waits until somebody who agreed is in the room themselves
         return consent_holds(people, pause_all=self.config.consent.late_joiner == "pause_all")
 
     async def _resettle(self) -> None:
@@ -195,7 +201,10 @@ class Conduct(BotRun):
             await self._move(after, self._now_sample(), None)
 
     async def _move(self, after: CaptureView, at: int, actor: Actor | None) -> None:
-        """Make ``after`` the state: gates first, then the record. A failed record never reopens a gate."""
+        """Make ``after`` the state: gates first, then the record. A failed record never reopens a gate.
+
+        While the record fails, recording is held: every page is told so, and the same action again records it.
+        """
         before, self.view = self.view, after
         self._apply_gates(at)
         kind, columns = self._change_of(after)
@@ -213,14 +222,16 @@ class Conduct(BotRun):
                 **columns,
             )
         except QuietnoteError as error:
-            if after.state in {CaptureState.CAPTURING, CaptureState.CONSENT_PENDING}:
-                self.view = before
-                self._apply_gates(self._now_sample())
-            else:
-                self.view = CaptureView(CaptureState.PAUSED, before.reasons | {PauseReason.CLINICIAN})
             log.error("state_not_recorded", session_id=self.session_id, error=type(error).__name__)
-            raise Overloaded("The change could not be stored; recording is held.") from None
-        if before.state is CaptureState.PAUSED and after.state is not CaptureState.DISCARDED:
+            self._on_fault(warning_of(error))
+            if before.state is CaptureState.CAPTURING:
+                self._hold_unrecorded(before, at)
+                raise Overloaded("The change could not be stored; recording is held.") from None
+            self.view = before
+            self._apply_gates(self._now_sample())
+            raise Overloaded("The change could not be stored.") from None
+        self._unrecorded = False
+        if before.state is CaptureState.PAUSED and before != after and after.state is not CaptureState.DISCARDED:
             await self._store.add_gap(
                 self.session_id,
                 Gap(ms_of(self._since_sample), ms_of(at), GapReason.PAUSED, None, tuple(sorted(before.reasons))),
@@ -228,6 +239,13 @@ class Conduct(BotRun):
         if before.state is not after.state:
             self._since_sample = at
         self._control_seq = self.record.seq
+
+    def _hold_unrecorded(self, before: CaptureView, at: int) -> None:
+        """What was captured stays shut from ``at`` on, though the database does not know it yet."""
+        self.view = CaptureView(CaptureState.PAUSED, before.reasons | {PauseReason.CLINICIAN})
+        self._unrecorded = True
+        self._since_sample = at
+        self._spawn(self._tell_state(), "held")
 
     def _change_of(self, after: CaptureView) -> tuple[str, dict[str, Any]]:
         """The event's name and the columns that go with a move of the capture machine."""
@@ -351,3 +369,8 @@ class Conduct(BotRun):
         """Take up what the workflow changed, and tell the pages."""
         self.record = await self._store.get(self.session_id)
         await self._tell_state()
+
+
+def _agreed(person: Presence) -> bool:
+    """A client, or who answers for one, who has agreed."""
+    return person.role in CLIENT_SIDE and person.consent is ConsentState.GRANTED

@@ -26,6 +26,7 @@ from bot.control.capture import (
     permit,
 )
 from bot.control.conduct import Conduct
+from bot.control.keeping import warning_of
 from bot.control.lobby import PageLink, Seat
 from bot.control.stage import BOT_PRESENT, LiveServices
 from bot.errors import (
@@ -38,6 +39,7 @@ from bot.events import (
     CaptureState,
     ConsentState,
     EndReason,
+    Role,
 )
 from bot.media.room import ControlMessage, Member, MemberMuted, RoomClosed, RoomEvent
 
@@ -78,6 +80,9 @@ class LiveSession(Conduct):
         else:
             await self.lobby.send_roster(self.bot_seat())
         await link.send(self.state_message())
+        if member.role is Role.CLINICIAN:
+            for message in self.standing_warnings():
+                await link.send(message)
         self.wake()
 
     async def exit(self, member: Member, link: PageLink) -> None:
@@ -228,14 +233,17 @@ class LiveSession(Conduct):
             if media is None:
                 continue
             media.tick()
+            self._note_hearing()
             if tick % LEVELS_EVERY == 0 and (levels := media.levels()):
                 await self.broadcast({"type": "levels", "levels": levels})
             if tick % LEDGER_EVERY == 0:
+                await media.save_words()
                 try:
                     await media.save_ledgers()
                 except QuietnoteError as error:
-                    self._on_fault(getattr(error, "slug", "overloaded"))
+                    self._on_fault(warning_of(error))
                 await self._tell_ledger()
+                await self._tell_lag()
                 await self._watch_presence()
 
     async def close(self) -> None:

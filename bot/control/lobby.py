@@ -46,6 +46,8 @@ class Seat:
     consent: ConsentState
     link: PageLink | None = None
     muted: bool = False
+    absent: bool = False
+    """The bot gets no sound from them, though it should."""
     left_at_s: float | None = None
 
     @property
@@ -125,6 +127,7 @@ class Lobby:
                     "admitted": seat.admitted,
                     "present": seat.link is not None,
                     "muted": seat.muted,
+                    "absent": seat.absent,
                     "consent": consent(seat),
                 }
                 for seat in self.seats.values()

@@ -1,8 +1,8 @@
 """What waits to be sent to one page or stream: bounded, with a policy that never loses what matters.
 
-Overload policy: levels, ledgers and partial captions are left out first, the oldest before the newer; a newer partial
-replaces the older one of the same segment. States, acks, finals and everything else are never left out: when only such
-messages wait and there is no room, the outbox is over, and whoever is behind it is closed and comes back.
+Overload policy: levels, ledgers, lags and partial captions are left out first, the oldest before the newer; a newer
+partial replaces the older one of the same segment. States, acks, finals and everything else are never left out: when
+only such messages wait and there is no room, the outbox is over, and whoever is behind it is closed and comes back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Message = Mapping[str, Any]
 def may_drop(message: Message) -> bool:
     """True for what the next message of its kind makes worthless."""
     kind = message.get("type")
-    return kind in {"levels", "ledger"} or (kind == "caption" and message.get("final") is not True)
+    return kind in {"levels", "ledger", "lag"} or (kind == "caption" and message.get("final") is not True)
 
 
 class Outbox:

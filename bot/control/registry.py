@@ -14,6 +14,11 @@ from bot.media.room import Member
 
 log = structlog.get_logger()
 
+LAST_WORDS_S = 2.0
+"""How long an end of the process waits for the words of what is being said."""
+CLOSE_S = 2.0
+"""How long it then waits for books, connections and tasks."""
+
 
 class LiveSessions:
     """The live sessions of this process."""
@@ -83,6 +88,20 @@ class LiveSessions:
                 pass
 
     async def close(self) -> None:
-        """End every live session of this process."""
+        """End every live session of this process: with its last words, if they come soon.
+
+        Words that do not are recognised at the next start, from what is sealed in the spool.
+        """
         sessions, self._sessions = list(self._sessions.values()), {}
-        await asyncio.gather(*(live.close() for live in sessions))
+        closing = {asyncio.create_task(live.close(), name=f"close:{live.session_id}") for live in sessions}
+        if not closing:
+            return
+        _, late = await asyncio.wait(closing, timeout=LAST_WORDS_S)
+        if late:
+            self._services.media.scheduler.release()
+            _, late = await asyncio.wait(late, timeout=CLOSE_S)
+        for task in late:
+            task.cancel()
+        for fault in await asyncio.gather(*closing, return_exceptions=True):
+            if fault is not None:
+                log.warning("session_not_closed", error=type(fault).__name__)

@@ -115,6 +115,8 @@ class Services:
     metrics: Metrics = field(default_factory=Metrics)
     templates: Mapping[str, Any] = field(default_factory=dict)
     """Note templates by id."""
+    check_language: Callable[[str], None] = lambda _language: None
+    """Raises :class:`bot.errors.LanguageUnsupported` for a language tag that the loaded speech model does not know."""
     health: Mapping[str, HealthCheck] = field(default_factory=dict)
     """What must be well for the main job, by name."""
     limits: Limits = field(default_factory=Limits)

@@ -10,6 +10,8 @@ from bot.control.lobby import BOT_ID, Lobby, PageLink
 from bot.errors import ConfigInvalid, Forbidden, InvalidTransition
 from bot.media.room import Member
 
+MAX_CONN_CHARS = 80
+
 
 async def carry(
     lobby: Lobby, media: CallMedia | None, member: Member, message: Mapping[str, Any], link: PageLink
@@ -35,7 +37,8 @@ async def carry(
                 raise ConfigInvalid("signal: an offer needs `sdp`.")
             await media.ensure_lane(member.participant_id, member.role)
             answer = await media.room.offer(member.participant_id, sdp)
-            await link.send({"type": "signal", "from": BOT_ID, "data": {"type": "answer", "sdp": answer}})
+            told = {"type": "answer", "sdp": answer} | _named(data)
+            await link.send({"type": "signal", "from": BOT_ID, "data": told})
         case "candidate":
             candidate = data.get("candidate")
             if candidate is not None and not isinstance(candidate, dict):
@@ -45,3 +48,9 @@ async def carry(
             await media.room.drop(member.participant_id)
         case _:
             raise ConfigInvalid("signal: `data.type` must be offer, candidate or bye.")
+
+
+def _named(data: Mapping[str, Any]) -> dict[str, str]:
+    """The id that the page gave its connection, if it gave one: an answer says which offer it is for."""
+    conn = data.get("conn")
+    return {"conn": conn} if isinstance(conn, str) and 0 < len(conn) <= MAX_CONN_CHARS else {}

@@ -36,6 +36,9 @@ BOT_PRESENT = frozenset(
     {BotState.REQUESTED, BotState.JOINING, BotState.WAITING_FOR_CLIENT, BotState.IN_CALL, BotState.REJOINING}
 )
 
+LATE_MS = 5000
+"""Words later than this are said to be late: several times what a busy machine takes for an utterance."""
+
 
 @dataclass(frozen=True, slots=True)
 class LiveServices:
@@ -68,6 +71,10 @@ class Stage:
         )
         self._control_seq = record.seq
         self._since_sample = 0
+        self._late = False
+        """Whether the pages were told that words are behind."""
+        self._starting = False
+        """The bot came in, and somebody who is in the room is still being connected to it."""
         self._ticker: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._warnings: dict[tuple[str, str | None], int] = {}
@@ -104,9 +111,15 @@ class Stage:
             "transcript": record.transcript.value,
             "note": record.note.value,
             "note_id": record.note_id,
-            "words": wording.status_words(self.view.state, record.transcript, record.note),
+            "words": self._words(),
             "attributes": {"scribe.state": self._scribe_state()},
         }
+
+    def _words(self) -> str:
+        """The status pill's words: it says Recording once everybody in the room is really heard."""
+        if self._starting and self.view.state is CaptureState.CAPTURING:
+            return wording.STARTING
+        return wording.status_words(self.view.state, self.record.transcript, self.record.note)
 
     def _scribe_state(self) -> str:
         return {
@@ -125,8 +138,11 @@ class Stage:
         if (slug, participant_id) in self._warnings:
             return
         self._warnings[slug, participant_id] = self.now_ms()
-        message = {"type": "warning", "slug": slug, "participant_id": participant_id, "since_ms": self.now_ms()}
-        self._spawn(self.broadcast(message), "warn")
+        self._spawn(self.broadcast(_warning(slug, participant_id, self.now_ms())), "warn")
+
+    def standing_warnings(self) -> list[dict[str, Any]]:
+        """Every warning so far, for a page that comes in late."""
+        return [_warning(slug, who, since_ms) for (slug, who), since_ms in self._warnings.items()]
 
     async def broadcast(self, message: Mapping[str, Any]) -> None:
         """To the pages that may see it, the data channels, and, sealed, the streams."""
@@ -148,6 +164,14 @@ class Stage:
         }
         await self.broadcast({"type": "ledger", "lanes": lanes})
 
+    async def _tell_lag(self) -> None:
+        """How far behind the words are, while that is long enough to be said, and once that it is over."""
+        lag_ms = self.media.lag_ms() if self.media is not None else 0
+        late = lag_ms >= LATE_MS
+        if late or self._late:
+            await self.broadcast({"type": "lag", "lag_ms": lag_ms if late else 0})
+        self._late = late
+
     def _spawn(self, work: Awaitable[None], name: str) -> None:
         async def run() -> None:
             try:
@@ -164,3 +188,7 @@ class Stage:
         """Wait for what is under way (the end of a call, a discard)."""
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _warning(slug: str, participant_id: str | None, since_ms: int) -> dict[str, Any]:
+    return {"type": "warning", "slug": slug, "participant_id": participant_id, "since_ms": since_ms}

@@ -13,7 +13,7 @@ from bot.store.bus import Bus, live_channel
 from bot.store.ground import words_scope
 from bot.store.vault import KeyDestroyed, Vault
 
-CLINICIANS_ONLY = frozenset({"ledger", "warning", "progress"})
+CLINICIANS_ONLY = frozenset({"ledger", "lag", "warning", "progress"})
 ON_CHANNEL = frozenset({"state", "caption"})
 """Kinds that also go over the data channels: the broadcasts of scribe.control.v1."""
 

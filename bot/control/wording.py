@@ -17,6 +17,10 @@ BUILT_IN_CONSENT = (
 )
 
 
+STARTING = "Starting"
+"""From Start to the first sound of everybody in the room: what is heard is captured, but not everybody is heard yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConsentText:
     """What a participant is shown before they answer."""

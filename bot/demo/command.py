@@ -9,10 +9,24 @@ from typing import Any
 from bot.control.api.auth import demo_user
 from bot.demo.call import DemoEvent, DemoResult, Scene, run_demo
 from bot.demo.show import Show
-from bot.server import serving
+from bot.errors import PortBusy
+from bot.server import listen_on, serving
 from bot.settings import Settings
 
 DEV_KEY = "dev"
+USUAL_PORT = 8080
+
+
+def port_for(host: str, asked: int | None) -> int:
+    """The port that was asked for, else the usual one, else 0 (a free one) where something has that already."""
+    if asked is not None:
+        return asked
+    try:
+        listen_on(host, USUAL_PORT).close()
+    except PortBusy:
+        print(f"Port {USUAL_PORT} is taken, so the pages get another; it is named below.", file=sys.stderr)
+        return 0
+    return USUAL_PORT
 
 
 async def run(settings: Settings, *, as_json: bool, leave: bool) -> dict[str, Any] | None:
@@ -28,8 +42,10 @@ async def run(settings: Settings, *, as_json: bool, leave: bool) -> dict[str, An
             result = await _shown(url, user.id, settings)
         if leave or as_json:
             return result.to_json()
-        print(f"\nThe session is in the inbox: {url}/notes/{result.session_id}")
-        print(f"Start a call of your own:    {url}/")
+        print("The draft is in the inbox:")
+        print(f"  {url}/notes/{result.session_id}")
+        print("Start a call of your own:")
+        print(f"  {url}/")
         print("Sign in with «Continue as the demo clinician». Ctrl-C stops.", flush=True)
         await asyncio.Event().wait()
     return None

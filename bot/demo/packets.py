@@ -139,7 +139,7 @@ def encode(sound: Sound, asked: Asked) -> EncodedLane:
 
 
 class _Encoder:
-    """libopus, set as Chromium sets it."""
+    """libopus, set as Chromium sets it: `tests/e2e/test_senders.py` compares the packets of both."""
 
     def __init__(self, asked: Asked) -> None:
         self._lib = _libopus()

@@ -24,7 +24,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from bot.demo.loopback import allow_loopback
 from bot.demo.packets import Asked, Recording, asked_by
 from bot.demo.track import PacketTrack
 from bot.errors import QuietnoteError
@@ -95,7 +94,6 @@ class Peer:
 
     async def join(self) -> None:
         """Connect, say hello, and wait to be welcomed (not yet admitted). Encodes the lane meanwhile."""
-        allow_loopback()
         try:
             self._socket = await connect(
                 self._url,

@@ -32,6 +32,8 @@ METER_FLOOR_DBFS = -60.0
 METER_WIDTH = 12
 LEDGER_PARTS = ("captured", "paused", "withheld", "absent", "lost")
 REFRESH_HZ = 12
+WIDEST_TITLE = 92
+"""Columns of the opening words, which then break near their middle."""
 
 
 def clock(ms: float) -> str:
@@ -61,8 +63,11 @@ class Show:
     def __enter__(self) -> Self:
         self._console.print(
             Panel(
-                Text("One call, from the first word to the draft note: two synthetic voices over real WebRTC,\n")
-                + Text("and nothing leaves this machine."),
+                Text(
+                    "One call, from the first word to the draft note: two synthetic voices over real WebRTC, "
+                    "and nothing leaves this machine."
+                ),
+                width=min(WIDEST_TITLE, self._console.width),
                 title="[bold]Quietnote[/bold]",
                 border_style="blue",
                 expand=False,

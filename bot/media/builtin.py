@@ -180,9 +180,15 @@ class BuiltinRoom(Room):
         return answer
 
     async def candidate(self, participant_id: str, candidate: Mapping[str, object] | None) -> None:
-        """Take one of a page's ICE candidates; None is the last. Raises :class:`ConfigInvalid`."""
+        """Take one of a page's ICE candidates; None is the last. Raises :class:`ConfigInvalid`.
+
+        That it was the last is not passed on: aiortc would give up at once where none can be reached from here (names
+        that only the page's own network knows), before the page's own checks arrive (RFC 8863).
+        """
         parsed = _parse_candidate(candidate)
-        if parsed is not None and parsed.ip.lower().endswith(".local"):
+        if parsed is None:
+            return
+        if parsed.ip.lower().endswith(".local"):
             self._look_up(participant_id, candidate or {})
             return
         async with self._turns.setdefault(participant_id, asyncio.Lock()):

@@ -49,7 +49,8 @@ def read_offer(sdp: str) -> Offer:
     names: list[tuple[str, str]] = []
     lines = list(session)
     for section in sections:
-        kept = [line for line in section if not _is_named_candidate(line)]
+        # an end of candidates is not passed on either: see `BuiltinRoom.candidate`
+        kept = [line for line in section if not _is_named_candidate(line) and line != "a=end-of-candidates"]
         mid = _first(section, "a=mid:")
         names += [(line.removeprefix("a=candidate:"), mid) for line in section if _is_named_candidate(line)]
         lines += _with_transport(kept, everything) if _refused(section) else kept

@@ -31,6 +31,8 @@ log = structlog.get_logger()
 CHUNK_SAMPLES = SAMPLE_RATE_HZ
 MEMORY_CHUNKS = 600
 """Chunks a lane keeps in memory at most (ten minutes, 19 MB): where it is spooled in memory, or the disk is full."""
+TAKEN_BACK = 8
+"""Chunks written at once after the disk has room again, so that the media thread is not held up."""
 FORM = b"\x01"
 """First byte of a sealed chunk: AES-256-GCM, 12-byte nonce, s16 samples in native little-endian order."""
 NONCE_BYTES = 12
@@ -59,9 +61,9 @@ class _Chunk:
 class Spool:
     """One lane's spool. All but :attr:`hash_tree` belongs to the media thread.
 
-    Overload policy: a chunk that cannot be written stays in memory, up to :data:`MEMORY_CHUNKS`; beyond that it is not
-    spooled (its sound still goes to recognition) and counted in ``unspooled``. ``on_fault`` is told once, with
-    :class:`StorageUnavailable`, and again after the disk has worked in between.
+    Overload policy: a chunk that cannot be written stays in memory until it can be, up to :data:`MEMORY_CHUNKS`; beyond
+    that it is not spooled (its sound still goes to recognition) and counted in ``unspooled``. ``on_fault`` is told
+    once, with :class:`StorageUnavailable`, and again after the disk has worked in between.
     """
 
     def __init__(
@@ -179,11 +181,25 @@ class Spool:
             else:
                 self._faulty = False
                 self._chunks.append(_Chunk(chunk.index, chunk.start, chunk.samples, None))
+                self._take_back(self._folder)
                 return
         if sum(1 for held in self._chunks if held.sealed is not None) >= MEMORY_CHUNKS:
             self.unspooled += chunk.samples
             return
         self._chunks.append(chunk)
+
+    def _take_back(self, folder: Path) -> None:
+        """The disk has room again: write what had to stay in memory, oldest first."""
+        waiting = [number for number, chunk in enumerate(self._chunks) if chunk.sealed is not None]
+        for number in waiting[:TAKEN_BACK]:
+            chunk = self._chunks[number]
+            assert chunk.sealed is not None
+            try:
+                _write(folder / chunk.name, chunk.sealed)
+            except OSError as error:
+                self._fault(StorageUnavailable.of("spool", error))
+                return
+            self._chunks[number] = _Chunk(chunk.index, chunk.start, chunk.samples, None)
 
     def _fault(self, error: QuietnoteError) -> None:
         if self._faulty:

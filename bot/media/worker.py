@@ -64,7 +64,7 @@ class MediaThread:
         """Calls that wait."""
         return self._queue.qsize()
 
-    def close(self, timeout_s: float = 10.0) -> None:
+    def close(self, timeout_s: float = 2.0) -> None:
         """Work off what was posted, then end the thread. Idempotent; timers still pending are dropped."""
         thread, self._thread = self._thread, None
         self._closed = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -30,6 +31,8 @@ log = structlog.get_logger()
 BUSY_TIMEOUT_MS = 5000
 WRITER_WAIT_S = 30.0
 """Longest wait for this process's other writers."""
+FULL_BYTES = 256 * 1024
+"""Free space in which a new database has no room."""
 CHECKPOINT_WAIT_S = 10.0
 CHECKPOINT_RETRY_S = 0.05
 
@@ -63,7 +66,10 @@ class Database:
                 await asyncio.to_thread(_make_private_file, self.url)
             await asyncio.to_thread(migrate.upgrade, self.url)
         except DBAPIError as error:
-            raise _unavailable(error) from None
+            cause = _cause(error)
+            if cause == "io" and self.is_sqlite and await asyncio.to_thread(_is_full, self.url):
+                cause = "full"  # without room for its own notes, SQLite cannot say why
+            raise StorageUnavailable("database", cause) from None  # whoever opens it tells it
         except OSError as error:
             raise StorageUnavailable.of("database", error) from None
         engine = create_async_engine(self.url, hide_parameters=True, pool_pre_ping=not self.is_sqlite)
@@ -184,6 +190,14 @@ def _make_private_file(url: URL) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
+def _is_full(url: URL) -> bool:
+    """True when the disk of a file has next to nothing left."""
+    try:
+        return bool(url.database) and shutil.disk_usage(Path(str(url.database)).parent).free < FULL_BYTES
+    except OSError:
+        return False
+
+
 _CAUSES = (
     ("full", ("database or disk is full", "no space left", "disk full")),
     ("locked", ("locked", "busy", "deadlock", "lock timeout")),
@@ -192,8 +206,12 @@ _CAUSES = (
 )
 
 
-def _unavailable(error: DBAPIError) -> StorageUnavailable:
+def _cause(error: DBAPIError) -> str:
     words = str(error.orig).lower()
-    cause = next((cause for cause, marks in _CAUSES if any(mark in words for mark in marks)), "io")
+    return next((cause for cause, marks in _CAUSES if any(mark in words for mark in marks)), "io")
+
+
+def _unavailable(error: DBAPIError) -> StorageUnavailable:
+    cause = _cause(error)
     log.error("database_unavailable", cause=cause, error=type(error).__name__)
     return StorageUnavailable("database", cause)

@@ -71,7 +71,14 @@ class EmbeddedValkey:
 
     async def start(self) -> str:
         """End a survivor, start, wait until it answers; the URL. Raises :class:`ValkeyUnusable`."""
-        await asyncio.to_thread(self._start)
+        starting = asyncio.create_task(asyncio.to_thread(self._start), name="valkey-start")
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # the thread goes on: what it starts must not outlive us
+            await asyncio.gather(starting, return_exceptions=True)
+            await self.close()
+            raise
         return self.url
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +89,7 @@ async def person(
     microphone: Path | None = None,
     viewport: ViewportSize | None = None,
     allow: bool = True,
+    flags: Sequence[str] = (),
 ) -> AsyncIterator[Person]:
     """A browser of its own: the microphone is a setting of the whole browser."""
     args = [
@@ -97,6 +98,7 @@ async def person(
         "--disable-background-networking",
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream" + ("" if allow else "=deny"),
+        *flags,
     ]
     if microphone is not None:
         args.append(f"--use-file-for-fake-audio-capture={microphone}")

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,8 +47,14 @@ class Served:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """``quietnote serve --dev`` on a free port of loopback; what it says on the terminal is shown when a test fails."""
-    data_dir = tmp_path_factory.mktemp("quietnote")
+    """A service for all tests; what it says on the terminal is shown when a test fails."""
+    with service(tmp_path_factory.mktemp("quietnote")) as running:
+        yield running
+
+
+@contextmanager
+def service(data_dir: Path) -> Iterator[Served]:
+    """``quietnote serve --dev`` on a free port of loopback."""
     environment = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "REDIS_URL"}}
     process = subprocess.Popen(
         [sys.executable, "-m", "bot", "serve", "--dev", "--host", "127.0.0.1", "--port", "0"],

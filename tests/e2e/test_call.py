@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,42 +16,7 @@ from bot.demo.dialogue import Dialogue
 from bot.store import receipts
 from tests.e2e.browsers import NARROW, PHONE, Person, person
 from tests.e2e.conftest import Served
-
-BOT = "qn-people [data-participant='bot']"
-CLIENT_NAME = "Jordan Reyes"
-
-
-async def sign_in(clinician: Person, served: Served) -> None:
-    await clinician.page.goto(f"{served.url}/")
-    await clinician.press("Continue as the demo clinician")
-    await expect(clinician.page.get_by_role("heading", name="New call")).to_be_visible()
-
-
-async def start_call(clinician: Person, button: str) -> str:
-    """Make a session from the start page; the client's link."""
-    await clinician.page.get_by_label("Client").fill(CLIENT_NAME)
-    await clinician.page.get_by_role("button", name=re.compile(f"^{button} (does not|asks)")).click()
-    return await clinician.page.get_by_label(f"Link for {CLIENT_NAME}").input_value()
-
-
-async def let_in(clinician: Person, client: Person, link: str) -> None:
-    """The client waits, sees who will be listening, and is admitted."""
-    await client.page.goto(link)
-    await expect(client.page.get_by_role("heading", name="Who will be listening")).to_be_visible()
-    await expect(client.page.get_by_text("Demo Clinician is here and will let you in.")).to_be_visible()
-    assert "#" not in client.page.url, "the code stays in the address"
-    await clinician.page.get_by_role("button", name=f"Admit {CLIENT_NAME}").first.click()
-    await expect(client.page.get_by_role("group", name="Call controls")).to_be_visible()
-
-
-async def api(clinician: Person, path: str) -> tuple[int, Any]:
-    """What the API tells the signed-in clinician."""
-    answer = await clinician.page.request.get(path)
-    return answer.status, json.loads(await answer.text())
-
-
-def session_of(clinician: Person) -> str:
-    return clinician.page.url.rsplit("/", 1)[1]
+from tests.e2e.steps import BOT, CLIENT_NAME, api, let_in, session_of, sign_in, start_call
 
 
 def vocabulary(spoken: Dialogue) -> set[str]:

@@ -26,11 +26,10 @@ SILENCE_MS = 400
 
 
 @dataclass
-class World:
+class Place:
     """A service on a free port, and the platform's door to it."""
 
     url: str
-    service: Running
     data_dir: Path
     http: httpx.AsyncClient
     dialogue: Dialogue = field(default_factory=load)
@@ -60,6 +59,13 @@ class World:
         return Recording(np.concatenate(pieces))
 
 
+@dataclass
+class World(Place):
+    """A service in this process."""
+
+    service: Running = field(kw_only=True)
+
+
 @asynccontextmanager
 async def world(data_dir: Path, **settings: Any) -> AsyncIterator[World]:
     """A service in this process, in development mode."""
@@ -67,7 +73,7 @@ async def world(data_dir: Path, **settings: Any) -> AsyncIterator[World]:
     async with serving(Settings.model_validate(given)) as (service, url):
         headers = {"Authorization": "Bearer dev"}
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30.0, trust_env=False) as http:
-            yield World(url, service, data_dir, http)
+            yield World(url, data_dir, http, service=service)
 
 
 @dataclass
@@ -103,7 +109,7 @@ class Call:
 
 
 @asynccontextmanager
-async def two_people(world: World, recordings: dict[str, Recording]) -> AsyncIterator[Call]:
+async def two_people(world: Place, recordings: dict[str, Recording]) -> AsyncIterator[Call]:
     """A session with a clinician in the room and a client in the waiting room."""
     body = {
         "clinic_id": "demo",

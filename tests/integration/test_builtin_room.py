@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiortc import VideoStreamTrack
+from aiortc import RTCSessionDescription, VideoStreamTrack
 
 from bot.errors import ConfigInvalid, InvalidTransition
 from bot.events import BoundaryReason, EndReason, GateState
@@ -271,6 +272,21 @@ async def test_bad_candidates_are_refused(world: World) -> None:
         await world.room.candidate("nobody", good)
         await world.room.candidate("ann", {"candidate": "", "sdpMid": "0"})
         await world.room.candidate("ann", None)
+
+
+async def test_a_page_whose_addresses_nobody_here_knows_still_connects(world: World) -> None:
+    lane = opened(world)
+    async with a_sender("ann", ToneTrack()) as ann:
+        await ann.pc.setLocalDescription(await ann.pc.createOffer())
+        address = r"(?m)^(a=candidate:(?:\S+ ){4})\S+"
+        offer = re.sub(address, r"\1b3ad4e3c-0000-4000-8000-c6a1f0e0a1d2.local", ann.pc.localDescription.sdp)
+        assert "a=end-of-candidates" in offer
+        answer = await world.room.offer("ann", offer)
+        await world.room.candidate("ann", None)
+        # long enough for each name to be asked for in vain
+        await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == "builtin-room"])
+        await ann.pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        await until(lambda: len(lane.pcm) > SECOND)
 
 
 async def test_leave_ends_everything(tmp_path: Path, vad: SileroVad) -> None:

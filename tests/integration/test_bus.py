@@ -155,6 +155,19 @@ async def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch:
         runtime_folder(long)
 
 
+async def test_a_start_that_is_called_off_leaves_no_process(tmp_path: Path) -> None:
+    server = EmbeddedValkey(tmp_path)
+    starting = asyncio.create_task(server.start())
+    await asyncio.sleep(0)  # its thread is on its way
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert not server.pid_file.exists()
+    again = EmbeddedValkey(tmp_path)
+    await again.start()
+    await again.close()
+
+
 async def test_two_processes_on_one_folder_are_refused(valkey: EmbeddedValkey, tmp_path: Path) -> None:
     with pytest.raises(ValkeyUnusable, match="another Quietnote process"):
         await EmbeddedValkey(tmp_path).start()

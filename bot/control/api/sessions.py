@@ -34,6 +34,8 @@ async def create(request: Request, body: bodies.NewSessionBody, caller: Called, 
     if body.clinic_id != caller.actor.clinic_id:
         raise NotFound("There is no such clinic.")
     new, codes = _new_session(body, caller, services)
+    _, clinic = await services.clinics.current(body.clinic_id)
+    services.check_language(body.language or clinic.asr.language)
 
     async def work() -> Answer:
         record = await services.store.create(new)

@@ -38,6 +38,20 @@ def test_every_packet_holds_one_ptime_and_the_rate_is_that_of_wideband_speech(pt
     assert {p.payload[0] & 0b111 for p in lane.packets} == {0}
 
 
+@pytest.mark.parametrize(("lane", "chromium_bytes"), [("clinician", 57.8), ("client", 65.8)])
+def test_packets_are_as_large_as_those_of_chromium(lane: str, chromium_bytes: float) -> None:
+    """The figures are those of ``tests/e2e/test_senders.py``: the same sound, asked for in the same way."""
+    packets = encode(read_sound(load().path(lane), seconds=9.6), Asked(60, max_rate_hz=16_000, fec=True)).packets
+    assert len(packets) == 160
+    assert np.mean([len(packet.payload) for packet in packets]) == pytest.approx(chromium_bytes, rel=0.1)
+
+
+def test_digital_silence_is_sent_and_small() -> None:
+    """A muted microphone of Chromium sends packets of 21 bytes."""
+    packets = encode(np.zeros(RTP_RATE_HZ, np.int16), Asked(60, max_rate_hz=16_000, fec=True)).packets
+    assert [len(packet.payload) for packet in packets[1:]] == [21] * (len(packets) - 1)
+
+
 def test_dtx_leaves_packets_out_while_nobody_speaks() -> None:
     sent = encode(SPEECH, Asked(60, dtx=False, max_rate_hz=16_000))
     less = encode(SPEECH, Asked(60, dtx=True, max_rate_hz=16_000))

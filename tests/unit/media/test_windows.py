@@ -88,7 +88,7 @@ def test_a_growing_window_is_sent_after_a_second_and_then_every_one_and_a_half()
 
 
 def test_a_speaker_who_falls_silent_makes_a_settled_window_which_is_the_finals_very_sound() -> None:
-    cut = Cut().hear(sound((1, 0), (2, 1000), (0.6, 0), (1, 1000), (2, 0)))
+    cut = Cut().hear(sound((1, 0), (2, 1000), (0.7, 0), (1, 1000), (2, 0)))
     first, second = (window for window in cut.sent if window.settled)
     (final,) = cut.finals
     assert {first.window_id, second.window_id} == {final.window_id}
@@ -99,7 +99,7 @@ def test_a_speaker_who_falls_silent_makes_a_settled_window_which_is_the_finals_v
 
 
 def test_a_settled_window_that_a_pause_ends_is_the_finals_very_sound_too() -> None:
-    spoken = sound((1, 0), (2, 1000), (0.6, 0))
+    spoken = sound((1, 0), (2, 1000), (0.7, 0))
     cut = Cut().hear(spoken).end(len(spoken), BoundaryReason.PAUSED)
     settled, final = cut.sent[-2:]
     assert settled.settled

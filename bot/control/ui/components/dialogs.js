@@ -37,6 +37,31 @@ export function openDialog({ title, content, actions, dismissible = true, classN
   });
 }
 
+/** Ask for a text of the clinician's own; null when they let it be. */
+export function askText({ title, words, label, yes }) {
+  const boxId = uid("text");
+  const box = el("textarea", { id: boxId, rows: 8, maxlength: 50_000 });
+  return openDialog({
+    title,
+    content: [
+      el("p", { text: words }),
+      el("div", { class: "field" }, el("label", { for: boxId, text: label }), box),
+    ],
+    actions: (close) => [
+      el("button", { type: "button", class: "btn", on: { click: () => close(null) } }, "Cancel"),
+      el(
+        "button",
+        {
+          type: "button",
+          class: "btn btn-accent",
+          on: { click: () => (box.value.trim() ? close(box.value.trim()) : box.focus()) },
+        },
+        yes,
+      ),
+    ],
+  });
+}
+
 /** Ask once; true for yes. `points` say what happens. */
 export async function ask({ title, points, yes, no, danger = false }) {
   const answer = await openDialog({

@@ -2,7 +2,7 @@
 
 import { attr, el, fill, text } from "../js/dom.js";
 import { icon } from "../js/icons.js";
-import { consentWord, roleWord } from "../js/words.js";
+import { ABSENT, consentWord, roleWord } from "../js/words.js";
 import "./level-meter.js";
 
 const BOT_WORDS = {
@@ -83,7 +83,9 @@ export class PeopleList extends HTMLElement {
       if (waits) parts.push("in the waiting room");
       else if (!member.present) parts.push("not here");
       else if (member.consent && member.role !== "clinician") parts.push(consentWord(member.consent));
+      if (member.absent && member.present && member.admitted) parts.push(ABSENT);
       text(about, parts.join(" · "));
+      node.dataset.absent = String(Boolean(member.absent));
       node.dataset.consent = member.consent ?? "";
       node.dataset.present = String(member.present && member.admitted);
       muted.hidden = !(isMuted && member.present);

@@ -37,10 +37,10 @@ export class BotLink extends EventTarget {
     this.#follow();
   }
 
-  /** Send this microphone (null: none). */
+  /** Send this microphone (null: none, which the bot counts as absence and not as silence). */
   setTrack(track) {
     this.#track = track;
-    if (this.#sender && track) this.#sender.replaceTrack(track).catch(() => {});
+    if (this.#sender) this.#sender.replaceTrack(track).catch(() => {});
     else this.#follow();
   }
 

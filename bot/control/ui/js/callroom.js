@@ -21,6 +21,7 @@ export class CallRoom extends EventTarget {
   roster = { members: [], bot: null };
   state = null;
   lanes = {};
+  lagMs = 0;
   streams = new Map();
   links = new Map();
   botState = "none";
@@ -213,6 +214,9 @@ export class CallRoom extends EventTarget {
         this.lanes = message.lanes;
         this.#tell("ledger");
         break;
+      case "lag":
+        this.lagMs = message.lag_ms;
+        break;
       case "ack":
         this.#control.take(message);
         break;
@@ -235,7 +239,7 @@ export class CallRoom extends EventTarget {
 
   #useTracks() {
     this.#mesh.setTracks(this.devices.audio, this.devices.video);
-    this.#bot.setTrack(this.devices.audio);
+    this.#bot.setTrack(this.devices.live);
     this.#tell("devices");
   }
 

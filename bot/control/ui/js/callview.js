@@ -9,13 +9,13 @@ import "../components/device-panel.js";
 import "../components/notice-list.js";
 import "../components/people-list.js";
 import "../components/video-stage.js";
-import { sayNow } from "./announce.js";
+import { say, sayNow } from "./announce.js";
 import { cameraHelp, microphoneHelp } from "./devicehelp.js";
 import { attr, el, fill, need, text, uid } from "./dom.js";
 import { timeOfDay } from "./format.js";
 import { icon } from "./icons.js";
 import { setTab } from "./status.js";
-import { NOT_RECORDING, pauseWhy, warningWords } from "./words.js";
+import { absenceWords, NOT_RECORDING, pauseWhy, warningWords } from "./words.js";
 
 const WIDE = matchMedia("(min-width: 900px)");
 
@@ -153,6 +153,7 @@ export class CallView {
   #follow() {
     const room = this.#room;
     room.addEventListener("state", () => this.#state());
+    room.addEventListener("roster", () => this.#absences());
     room.addEventListener("devices", () => this.#devices());
     room.addEventListener("connection", () => this.#connection());
     room.addEventListener("warning", ({ detail }) => this.#warning(detail));
@@ -235,6 +236,27 @@ export class CallView {
     } else this.notices.drop("connection");
   }
 
+  #absent = new Set();
+
+  /** Say whose sound does not arrive, to everybody, and take it back when it does. */
+  #absences() {
+    const absent = this.#room.roster.members.filter((member) => member.absent && member.present && member.admitted);
+    for (const id of this.#absent) {
+      if (absent.some((member) => member.participant_id === id)) continue;
+      this.#absent.delete(id);
+      this.notices.drop(`absent-${id}`);
+      say(`${this.#room.nameOf(id)} can be heard again.`);
+    }
+    for (const { participant_id: id, display_name: name } of absent) {
+      this.#absent.add(id);
+      this.notices.put(`absent-${id}`, {
+        tone: "warn",
+        shape: "mic-off",
+        ...absenceWords(name, id === this.#room.me?.participant_id),
+      });
+    }
+  }
+
   #warning({ slug, participant_id: id }) {
     const who = id ? `${this.#room.nameOf(id)}: ` : "";
     this.notices.put(`warning-${slug}-${id ?? ""}`, {
@@ -281,7 +303,7 @@ export function showButton(button, shape, label) {
 }
 
 /** The room's account as one sentence: "31:20 captured, 2:05 paused, nothing lost". */
-export function ledgerSentence(lanes, clock) {
+export function ledgerSentence(lanes, clock, lagMs = 0) {
   const accounts = Object.values(lanes);
   if (!accounts.length) return "";
   const most = (part) => Math.max(...accounts.map((lane) => lane[part] ?? 0));
@@ -289,5 +311,6 @@ export function ledgerSentence(lanes, clock) {
   if (most("paused_ms") >= 1000) parts.push(`${clock(most("paused_ms"))} paused`);
   if (most("withheld_ms") >= 1000) parts.push(`${clock(most("withheld_ms"))} not recorded without consent`);
   parts.push(most("lost_ms") >= 1000 ? `${clock(most("lost_ms"))} lost on the way` : "nothing lost");
+  if (lagMs > 0) parts.push(`words ${Math.round(lagMs / 1000)} s behind, none lost`);
   return parts.join(", ");
 }

@@ -92,6 +92,11 @@ export class Devices extends EventTarget {
     return this.#muted;
   }
 
+  /** The microphone while it gives sound: not while the system has taken it away (a phone call, a locked phone). */
+  get live() {
+    return this.audio?.muted ? null : this.audio;
+  }
+
   /** Mute or unmute the microphone for everybody, the bot included. */
   setMuted(muted) {
     this.#muted = muted;
@@ -156,6 +161,7 @@ export class Devices extends EventTarget {
       track.enabled = !this.#muted;
       this.mic = this.#muted ? "muted" : "ready";
       track.addEventListener("ended", () => this.#lost(track));
+      for (const kind of ["mute", "unmute"]) track.addEventListener(kind, () => this.#changed());
     }
     if (old && old !== track) old.stop();
     this.#changed();

@@ -6,6 +6,7 @@ export const NOT_RECORDING = "Not recording";
 export const STATUS = {
   "Not recording": { tone: "idle", shape: "ring", mark: "○" },
   "Waiting for consent": { tone: "waiting", shape: "half", mark: "◐" },
+  Starting: { tone: "waiting", shape: "half", mark: "◐" },
   Recording: { tone: "recording", shape: "dot", mark: "●" },
   Paused: { tone: "paused", shape: "bars", mark: "❙❙" },
   Processing: { tone: "processing", shape: "steps", mark: "…" },
@@ -43,6 +44,22 @@ const GAPS = {
 /** What a gap of the transcript is called. */
 export function gapWord(reason) {
   return GAPS[reason] ?? reason;
+}
+
+/** What is said of somebody whose sound does not arrive: a word beside their name, and a notice. */
+export const ABSENT = "absent: no sound arrives";
+
+/** The notice for an absent person; `own` is for that person themselves. */
+export function absenceWords(name, own) {
+  if (own)
+    return {
+      title: "Your sound does not arrive",
+      words: "Recording does not hear you right now. Unlock your phone, end other calls, or look at your connection.",
+    };
+  return {
+    title: `No sound arrives from ${name}`,
+    words: "Their phone may be locked or taking a call, or their connection dropped. Recording goes on when they are back.",
+  };
 }
 
 const CONSENT = {
@@ -124,7 +141,10 @@ const WARNINGS = {
   "capture-no-audio": "No sound arrives from a microphone.",
   overloaded: "The service is behind. Nothing is lost: words may come a little later.",
   "ledger-open": "The account of this recording does not add up. This is reported as a defect.",
+  "words-set-aside":
+    "Some words could not be written down yet. Their sound is kept, and they are tried again after the call.",
   "disk-full": "The disk of the service is full. Recording goes on from memory for a while.",
+  "storage-unavailable": "The service cannot store anything at this moment. Recording goes on from memory for a while.",
 };
 
 /** What a warning of the service means. */

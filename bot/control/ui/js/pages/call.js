@@ -12,6 +12,7 @@ import { clock } from "../format.js";
 import { icon } from "../icons.js";
 import { invitation, token, transcribe } from "../memory.js";
 import { bindKeys } from "../shortcuts.js";
+import { typeSummary } from "../summary.js";
 import { problemWords, STEP_ORDER, stepWord } from "../words.js";
 
 const sessionId = decodeURIComponent(location.pathname.split("/")[2] ?? "");
@@ -75,7 +76,7 @@ class CallPage {
     const { room, view } = this;
     view.people.addEventListener("admit", ({ detail }) => this.#admit(detail));
     for (const kind of ["state", "roster", "connection", "welcome"]) room.addEventListener(kind, () => this.#show());
-    room.addEventListener("ledger", () => view.showLedger(ledgerSentence(room.lanes, clock)));
+    room.addEventListener("ledger", () => view.showLedger(ledgerSentence(room.lanes, clock, room.lagMs)));
     room.addEventListener("progress", ({ detail }) => this.#progress(detail));
     room.addEventListener("problem", ({ detail }) => this.#trouble(detail));
     room.addEventListener("gone", ({ detail }) => this.#gone(detail));
@@ -304,7 +305,15 @@ class CallPage {
           tone: "info",
           shape: "ring",
           title: `${name} declined`,
-          words: "Nothing is recorded. The session goes on as usual.",
+          words: this.#summaryKept
+            ? "Nothing is recorded. Your summary is kept with this session."
+            : "Nothing is recorded. The session goes on as usual.",
+          actions: [
+            {
+              label: this.#summaryKept ? "Type another summary" : "Type a summary instead",
+              act: () => this.#typeSummary(),
+            },
+          ],
           closable: true,
         });
       } else view.notices.drop(key);
@@ -313,6 +322,16 @@ class CallPage {
   }
 
   #asked = false;
+  #summaryKept = false;
+
+  async #typeSummary() {
+    try {
+      this.#summaryKept = (await typeSummary(sessionId)) || this.#summaryKept;
+      this.#consents();
+    } catch (problem) {
+      this.#trouble(problem);
+    }
+  }
 
   // -- leaving -------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,22 @@
+/** Instead of a recording: the clinician's own words, kept with the session for its note. */
+
+import { askText } from "../components/dialogs.js";
+import { post } from "./api.js";
+import { token } from "./memory.js";
+
+/** Let the clinician type a summary and keep it; true when there is one now. Rejects with a `Problem`. */
+export async function typeSummary(sessionId) {
+  const written = await askText({
+    title: "Type a summary",
+    words: "It is kept with this session, and the note may use it. Your client does not see it.",
+    label: "What was the session about?",
+    yes: "Keep the summary",
+  });
+  if (!written) return false;
+  await post(
+    `/v1/sessions/${encodeURIComponent(sessionId)}/inputs`,
+    { kind: "clinician_summary", text: written },
+    { token: token.of(sessionId) },
+  );
+  return true;
+}

@@ -1,0 +1,47 @@
+"""A recogniser that stands still is noticed: clinicians see how far behind the words are, and when it is over."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.asr.whisper import WhisperEngine
+from bot.control import stage
+from tests.integration.call_world import CLIENT, CLINICIAN, two_people, world
+
+
+async def test_words_that_are_behind_are_said_to_be_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+    real = WhisperEngine.recognise
+
+    def recognise(engine: WhisperEngine, pcm: Any, *, language: str, word_times: bool = False) -> Any:
+        assert go.wait(60)
+        return real(engine, pcm, language=language, word_times=word_times)
+
+    monkeypatch.setattr(WhisperEngine, "recognise", recognise)
+    monkeypatch.setattr(stage, "LATE_MS", 500)
+    async with world(tmp_path / "data") as place:
+        spoken = {CLINICIAN: place.cut(CLINICIAN, (0, 400)), CLIENT: place.cut(CLIENT, (4_000, 11_900))}
+        async with two_people(place, spoken) as call:
+            await call.begin()
+            call.play()
+
+            def lags() -> list[int]:
+                return [h.message["lag_ms"] for h in call.clinician.heard if h.message["type"] == "lag"]
+
+            def figure(name: str) -> float:
+                lines = place.service.services.metrics.render().decode().splitlines()
+                return float(next(line.split()[1] for line in lines if line.startswith(f"quietnote_{name} ")))
+
+            try:
+                await call.clinician.until(lambda: bool(lags()), "the words are behind", 30)
+                assert min(lags()) >= 500
+                assert figure("asr_lag_seconds") >= 0.5
+            finally:
+                go.set()
+            await call.clinician.until(lambda: lags()[-1] == 0, "the words have caught up", 30)
+            assert not [h for h in call.client.heard if h.message["type"] == "lag"], "for clinicians only"
+            await call.clinician.control("discard")

@@ -1,0 +1,77 @@
+"""Who is heard, by a clock that is set by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.control.hearing import ABSENT_AFTER_MS, FIRST_SOUND_MS, Hearing
+from bot.events import sample_of
+
+
+class Ear:
+    def __init__(self) -> None:
+        self.now_ms = 10_000
+        self.firsts = 0
+        self.hearing = Hearing(lambda: sample_of(self.now_ms), self._first)
+
+    def _first(self) -> None:
+        self.firsts += 1
+
+    def frame(self, who: str) -> None:
+        self.hearing.frame(who, sample_of(self.now_ms))
+
+
+@pytest.fixture
+def ear() -> Ear:
+    made = Ear()
+    for who in ("ellis", "robin"):
+        made.hearing.expect(who)
+    return made
+
+
+def test_nobody_is_absent_while_they_are_still_connecting(ear: Ear) -> None:
+    assert ear.hearing.waits
+    ear.now_ms += FIRST_SOUND_MS - 1
+    assert (ear.hearing.waits, set(ear.hearing.absent())) == (True, set())
+    ear.now_ms += 1
+    assert (ear.hearing.waits, set(ear.hearing.absent())) == (False, {"ellis", "robin"})
+
+
+def test_the_first_sound_of_each_is_told_once_and_ends_the_waiting(ear: Ear) -> None:
+    ear.frame("ellis")
+    assert (ear.firsts, ear.hearing.waits) == (1, True)
+    ear.frame("robin")
+    ear.frame("robin")
+    assert (ear.firsts, ear.hearing.waits) == (2, False)
+
+
+def test_who_sends_nothing_is_absent_until_they_send_again(ear: Ear) -> None:
+    for _ in range(4):
+        ear.now_ms += ABSENT_AFTER_MS // 4
+        ear.frame("ellis")
+    assert ear.hearing.absent() == frozenset(), "robin is still given the time of a page that connects"
+    for _ in range(4):
+        ear.now_ms += ABSENT_AFTER_MS // 4
+        ear.frame("ellis")
+    assert ear.hearing.absent() == {"robin"}
+    ear.frame("robin")
+    assert ear.hearing.absent() == frozenset()
+    ear.now_ms += ABSENT_AFTER_MS
+    ear.frame("robin")
+    assert ear.hearing.absent() == {"ellis"}
+
+
+def test_silence_in_packets_far_apart_is_heard(ear: Ear) -> None:
+    dtx_ms = 400
+    for _ in range(20):
+        ear.frame("ellis")
+        ear.frame("robin")
+        ear.now_ms += dtx_ms
+        assert ear.hearing.absent() == frozenset()
+
+
+def test_expecting_somebody_again_forgets_nothing(ear: Ear) -> None:
+    ear.frame("robin")
+    ear.now_ms += ABSENT_AFTER_MS
+    ear.hearing.expect("robin")
+    assert "robin" in ear.hearing.absent()
