@@ -55,6 +55,7 @@ async def test_a_recording_is_recognised(tmp_path: Path) -> None:
     assert "slept about six hours" in ended.out
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(240)
 async def test_the_demo_holds_its_call(tmp_path: Path) -> None:
     ended = await alone(tmp_path, "demo", "--json", "--exit")
