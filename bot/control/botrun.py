@@ -9,17 +9,16 @@ from typing import Any
 from bot.asr.scheduler import SetAside
 from bot.control import channel
 from bot.control.callmedia import CallMedia
-from bot.control.capture import (
-    CaptureView,
-    lane_gate,
-)
+from bot.control.capture import CaptureView
 from bot.control.stage import BOT_PRESENT, Stage
 from bot.errors import (
     QuietnoteError,
 )
 from bot.events import (
+    SAMPLE_RATE_HZ,
     BotState,
     EndReason,
+    GateState,
     Role,
     Segment,
     ms_of,
@@ -86,12 +85,19 @@ class BotRun(Stage, ABC):
         await self._move_bot(BotState.DONE, reason)
         await self.lobby.send_roster(self.bot_seat())
 
+    def _end_sample(self) -> int:
+        """Where the call ended; now, while it has not."""
+        started, ended = self.record.call_started_at, self.record.ended_at
+        if started is None or ended is None:
+            return self._now_sample()
+        return int((ended - started).total_seconds() * SAMPLE_RATE_HZ)
+
     async def let_go(self) -> int:
         """Erasure: no sound of this session stays in memory. How many lanes held any."""
         media, self.media = self.media, None
         if media is None:
             return 0
-        lanes = await media.discard(self._now_sample())
+        lanes = await media.discard(self._end_sample())
         await media.close(EndReason.STOPPED_BY_CLINICIAN)
         return lanes
 
@@ -130,12 +136,17 @@ class BotRun(Stage, ABC):
         async with self._lock:
             self.record = await self._store.change(self.session_id, kind, data=data)
 
-    def _gates(self, view: CaptureView) -> dict[str, Any]:
-        return {pid: lane_gate(view, seat.consent) for pid, seat in self.lobby.seats.items()}
+    async def _known_lanes(self) -> dict[str, Role]:
+        """Everybody who has a lane: a stopped process may have left sound in it."""
+        return {lane.participant_id: lane.role for lane in await self._store.lanes(self.session_id)}
 
     def _apply_gates(self, at: int) -> None:
         if self.media is not None:
             self.media.set_gates(self._gates(self.view), at)
+
+    @abstractmethod
+    def _gates(self, view: CaptureView) -> dict[str, GateState]:
+        """What each participant's gate does in this state of capture."""
 
     @abstractmethod
     def _on_room_event(self, event: RoomEvent) -> None:

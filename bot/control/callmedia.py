@@ -139,10 +139,12 @@ class CallMedia:
         )
         await self.room.join(self)
 
-    async def recover(self) -> int | None:
-        """After a restart: recognise what the spools hold. Where the books of the process before ended, if anywhere."""
+    async def recover(self, now: int) -> int | None:
+        """After a restart: recognise what the spools hold, and count time up to ``now``.
+
+        Where the books of the process before ended, if anywhere.
+        """
         saved = [lane.pipeline.ledger().elapsed for lane in self._lanes.values()]
-        now = self.call_clock.now_sample()
         await self._on_worker(lambda lane: lane.pipeline.recover(lane.committed_through_sample, now))
         return max(saved, default=None)
 

@@ -7,6 +7,7 @@ awaited; what is written to the database afterwards only records it.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -25,12 +26,14 @@ from bot.control.capture import (
     apply,
     consent_holds,
     hold,
+    lane_gate,
     lift,
     permit,
     settle,
 )
 from bot.control.keeping import warning_of
-from bot.control.lobby import Seat
+from bot.control.lobby import Lobby, Seat
+from bot.control.stage import BOT_PRESENT, LiveServices
 from bot.errors import (
     AiFeaturesDisabled,
     ClientNotPresent,
@@ -48,11 +51,13 @@ from bot.events import (
     EndReason,
     Gap,
     GapReason,
+    GateState,
     PauseReason,
     Role,
     TranscriptState,
     ms_of,
 )
+from bot.store.sessions import SessionRecord
 
 log = structlog.get_logger()
 
@@ -65,6 +70,24 @@ class Conduct(BotRun):
 
     _unrecorded = False
     """Recording is held, and the database does not know it yet."""
+    _shutting = 0
+    """Pauses and ends that were asked for and are not recorded yet: gates stay shut, whatever else happens."""
+
+    def __init__(self, services: LiveServices, record: SessionRecord, lobby: Lobby) -> None:
+        super().__init__(services, record, lobby)
+        self._withdrawing: Counter[str] = Counter()
+        """Who said no, or took their yes back, which is not recorded yet."""
+
+    def _gates(self, view: CaptureView) -> dict[str, GateState]:
+        """What was asked to be shut is shut before it is recorded, and cannot be opened until it is."""
+        if self._shutting and view.state is CaptureState.CAPTURING:
+            view = hold(view, PauseReason.CLINICIAN)
+        if self._withdrawing.total() and not self._consented():
+            view = settle(view, consented=False)
+        return {pid: lane_gate(view, self._consent_of(seat)) for pid, seat in self.lobby.seats.items()}
+
+    def _consent_of(self, seat: Seat) -> ConsentState:
+        return ConsentState.REVOKED if self._withdrawing[seat.member.participant_id] else seat.consent
 
     async def capture(self, actor: Actor, action: CaptureAction, *, message_id: str | None, seq: int | None) -> Ack:
         """Start, pause, resume, finish or discard."""
@@ -73,12 +96,25 @@ class Conduct(BotRun):
         if known is not None:
             return known
         at = self._now_sample()
-        if action in NEVER_STALE and self.media is not None and self.view.state is CaptureState.CAPTURING:
-            at = self.media.set_gates(self._gates(hold(self.view, PauseReason.CLINICIAN)), at)
+        shuts = action in NEVER_STALE
+        self._shutting += shuts
+        try:
+            if shuts and self.media is not None and self.view.state is CaptureState.CAPTURING:
+                at = self.media.set_gates(self._gates(self.view), at)
+            ack = await self._carry_out(actor, action, at, message_id, seq)
+        finally:
+            self._shutting -= shuts
+            if shuts:
+                self._apply_gates(self._now_sample())
+        await self._tell_state()
+        return ack
+
+    async def _carry_out(
+        self, actor: Actor, action: CaptureAction, at: int, message_id: str | None, seq: int | None
+    ) -> Ack:
         async with self._lock:
             remembered = await self._acks.find(actor.name, message_id)
             if remembered is not None:
-                self._apply_gates(self._now_sample())
                 return remembered
             if seq is not None and seq < self._control_seq and action not in NEVER_STALE:
                 raise PreconditionFailed("The session changed since you saw it.", seq=self.record.seq)
@@ -88,8 +124,7 @@ class Conduct(BotRun):
                 await self._act(actor, action, at)
             ack = Ack(self.view.state, ms_of(self._since_sample), self.record.seq)
             await self._acks.keep(actor.name, message_id, ack)
-        await self._tell_state()
-        return ack
+            return ack
 
     async def _start(self, actor: Actor) -> None:
         if not self.config.ai_features.enabled:
@@ -153,26 +188,27 @@ class Conduct(BotRun):
         if known is not None:
             return known
         at = self._now_sample()
-        if decision is not ConsentState.GRANTED and self.media is not None:
-            seat.consent = decision if seat.consent is not ConsentState.REVOKED else seat.consent
-            self._apply_gates(at)
-            self.media.drop_open(participant_id)
-        async with self._lock:
-            remembered = await self._acks.find(actor.name, message_id)
-            if remembered is not None:
-                return remembered
-            if seq is not None and seq < self._control_seq and decision is ConsentState.GRANTED:
-                raise PreconditionFailed("The session changed since you saw it.", seq=self.record.seq)
-            seat.consent = next(
-                p.consent for p in await self._store.participants(self.session_id) if p.id == participant_id
-            )
-            try:
+        shuts = decision is not ConsentState.GRANTED
+        self._withdrawing[participant_id] += shuts
+        try:
+            if shuts and self.media is not None:
+                self._apply_gates(at)
+                if seat.consent is ConsentState.GRANTED:
+                    self.media.drop_open(participant_id)
+            async with self._lock:
+                remembered = await self._acks.find(actor.name, message_id)
+                if remembered is not None:
+                    return remembered
+                if seq is not None and seq < self._control_seq and not shuts:
+                    raise PreconditionFailed("The session changed since you saw it.", seq=self.record.seq)
+                decision = _as_it_is(seat.consent, decision)
                 await self._record_consent(seat, decision, method, text_version, actor)
-            finally:
-                self._apply_gates(self._now_sample())
-            await self._after_consent(decision, at)
-            ack = Ack(self.view.state, ms_of(at), self.record.seq)
-            await self._acks.keep(actor.name, message_id, ack)
+                await self._after_consent(decision, at)
+                ack = Ack(self.view.state, ms_of(at), self.record.seq)
+                await self._acks.keep(actor.name, message_id, ack)
+        finally:
+            self._withdrawing[participant_id] -= shuts
+            self._apply_gates(self._now_sample())
         await self.lobby.send_roster(self.bot_seat())
         await self._tell_state()
         return ack
@@ -188,7 +224,8 @@ class Conduct(BotRun):
 
     def _consented(self) -> bool:
         people = [
-            Presence(s.member.participant_id, s.member.role, s.present, s.consent) for s in self.lobby.seats.values()
+            Presence(s.member.participant_id, s.member.role, s.present, self._consent_of(s))
+            for s in self.lobby.seats.values()
         ]
         if self.record.audio is AudioState.ABSENT and not any(p.present and _agreed(p) for p in people):
             return False  # the first sample waits until somebody who agreed is in the room themselves
@@ -347,18 +384,49 @@ class Conduct(BotRun):
         for seat in self.lobby.seats.values():
             seat.left_at_s = self._clock.monotonic_s() if seat.admitted else None
         await self._move_bot(BotState.REJOINING)
-        await self._open_media(
-            {s.member.participant_id: s.member.role for s in self.lobby.seats.values() if s.admitted}
-        )
+        await self._open_media(await self._known_lanes())
         assert self.media is not None
-        gone_from = await self.media.recover()
         now = self._now_sample()
+        gone_from = await self.media.recover(now)
         if gone_from is not None and now > gone_from:
             gap = Gap(ms_of(gone_from), ms_of(now), GapReason.INTERRUPTED)
             await self._store.add_gap(self.session_id, gap)
         self._apply_gates(now)
         self._since_sample = now
         await self._move_bot(BotState.IN_CALL)
+
+    def take_up_end(self) -> None:
+        """The process stopped between Finish or Discard and its effect: let that come now, as a task of its own."""
+        self._spawn(self._end_after_crash(), "end_after_crash")
+
+    async def _end_after_crash(self) -> None:
+        try:
+            await self._close_books()
+        except QuietnoteError as error:
+            log.error("books_not_closed", session_id=self.session_id, error=type(error).__name__)
+        if self.record.capture is CaptureState.FINISHED:
+            await self._services.begin_aftercall(self.session_id)
+        else:
+            await self._services.discard_session(self.session_id)
+
+    async def _close_books(self) -> None:
+        """Bring every lane to where the call ended, and the bot home."""
+        record = self.record
+        if record.bot in BOT_PRESENT:
+            assert record.call_started_at is not None
+            self._call_clock = CallClock(self._clock, started_at=record.call_started_at)
+            at = self._end_sample()
+            await self._open_media(await self._known_lanes())
+            assert self.media is not None
+            if record.capture is CaptureState.FINISHED:
+                await self.media.recover(at)
+                await self.media.finish(at)
+            else:
+                await self.media.discard(at)
+        async with self._lock:
+            await self._send_bot_home(EndReason.STOPPED_BY_CLINICIAN)
+            if self.record.bot is BotState.LEAVING:
+                await self._move_bot(BotState.DONE, self.record.bot_end_reason)
 
     async def abandon(self) -> None:
         """The process stopped while consent was asked for: nothing was captured, so there is nothing to keep."""
@@ -369,6 +437,18 @@ class Conduct(BotRun):
         """Take up what the workflow changed, and tell the pages."""
         self.record = await self._store.get(self.session_id)
         await self._tell_state()
+
+
+def _as_it_is(now: ConsentState, said: ConsentState) -> ConsentState:
+    """A no is a no, whichever word it came with: it takes back what was given, and declines what was only asked."""
+    match said, now:
+        case ConsentState.DECLINED, ConsentState.GRANTED:
+            return ConsentState.REVOKED
+        case ConsentState.REVOKED, ConsentState.UNKNOWN | ConsentState.REQUESTED:
+            return ConsentState.DECLINED
+        case (ConsentState.DECLINED | ConsentState.REVOKED), (ConsentState.DECLINED | ConsentState.REVOKED):
+            return now
+    return said
 
 
 def _agreed(person: Presence) -> bool:

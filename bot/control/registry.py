@@ -9,7 +9,7 @@ import structlog
 from bot.control.live import LiveServices, LiveSession
 from bot.control.lobby import Lobby, Seat
 from bot.errors import QuietnoteError
-from bot.events import CaptureState, SessionEvent
+from bot.events import CaptureState, Role, SessionEvent
 from bot.media.room import Member
 
 log = structlog.get_logger()
@@ -36,7 +36,11 @@ class LiveSessions:
                 store = self._services.media.store
                 record = await store.get(session_id)
                 seats = [
-                    Seat(Member(p.id, p.role, p.display_name), p.admitted, p.consent)
+                    Seat(
+                        Member(p.id, p.role, p.display_name),
+                        p.admitted or p.role is Role.CLINICIAN,  # who needs no admission, after a restart too
+                        p.consent,
+                    )
                     for p in await store.participants(session_id)
                 ]
                 live = LiveSession(self._services, record, Lobby(seats))
@@ -80,10 +84,8 @@ class LiveSessions:
                 live = await self.of(session_id)
                 await live.resume_after_crash()
                 live.wake()
-            case CaptureState.FINISHED:
-                await self._services.begin_aftercall(session_id)
-            case CaptureState.DISCARDED:
-                await self._services.discard_session(session_id)
+            case CaptureState.FINISHED | CaptureState.DISCARDED:
+                (await self.of(session_id)).take_up_end()
             case CaptureState.OFF:
                 pass
 

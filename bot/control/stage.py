@@ -119,7 +119,9 @@ class Stage:
         """The status pill's words: it says Recording once everybody in the room is really heard."""
         if self._starting and self.view.state is CaptureState.CAPTURING:
             return wording.STARTING
-        return wording.status_words(self.view.state, self.record.transcript, self.record.note)
+        return wording.status_words(
+            self.view.state, self.record.transcript, self.record.note, failed=self.record.failure_slug is not None
+        )
 
     def _scribe_state(self) -> str:
         return {

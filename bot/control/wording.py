@@ -40,8 +40,10 @@ def consent_text(config: ClinicConfig, language: str) -> ConsentText:
     return ConsentText("built-in-1", BUILT_IN_CONSENT.format(days=spoken))
 
 
-def status_words(capture: CaptureState, transcript: TranscriptState, note: NoteState) -> str:
-    """The status pill's words."""
+def status_words(
+    capture: CaptureState, transcript: TranscriptState, note: NoteState, *, failed: bool = False
+) -> str:
+    """The status pill's words; ``failed``: the session has a reason why there is no note."""
     match capture:
         case CaptureState.CONSENT_PENDING:
             return "Waiting for consent"
@@ -50,7 +52,8 @@ def status_words(capture: CaptureState, transcript: TranscriptState, note: NoteS
         case CaptureState.PAUSED:
             return "Paused"
         case CaptureState.FINISHED:
-            if NoteState.FAILED is note or transcript is TranscriptState.FAILED:
+            failed = failed and note is NoteState.ABSENT
+            if failed or note is NoteState.FAILED or transcript is TranscriptState.FAILED:
                 return "Could not generate"
             if note in {NoteState.DRAFT, NoteState.SIGNED, NoteState.AMENDED}:
                 return "Draft ready"

@@ -263,6 +263,9 @@ def load_public_keys(data: bytes) -> list[Ed25519PublicKey]:
         return []
 
 
+CHANGED = "This is not a receipt as it was written: its bytes were changed. If a program reformatted it, save it again."
+
+
 def verify_receipt(file_bytes: bytes, public_key: Ed25519PublicKey | Sequence[Ed25519PublicKey]) -> Verdict:
     """Check a receipt against one public key, or against whichever of several it names. Never raises."""
     keys = [public_key] if isinstance(public_key, Ed25519PublicKey) else list(public_key)
@@ -274,7 +277,7 @@ def verify_receipt(file_bytes: bytes, public_key: Ed25519PublicKey | Sequence[Ed
     except (ValueError, RecursionError):
         return Verdict(valid=False, reason="This is not a receipt: it is not canonical JSON.")
     if not unchanged:
-        return Verdict(valid=False, reason="This is not a receipt as it was written: its bytes were changed.")
+        return Verdict(valid=False, reason=CHANGED)
     if document.get("type") != RECEIPT_TYPE or document.get("version") != RECEIPT_VERSION:
         return Verdict(valid=False, reason="This is not a receipt of a version this program knows.")
     key = next((key for key in keys if key_id(key) == document.get("key_id")), None)

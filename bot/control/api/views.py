@@ -53,7 +53,9 @@ def states(record: SessionRecord) -> dict[str, Any]:
         "transcript": record.transcript.value,
         "note": record.note.value,
         "note_id": record.note_id,
-        "words": status_words(record.capture, record.transcript, record.note),
+        "words": status_words(
+            record.capture, record.transcript, record.note, failed=record.failure_slug is not None
+        ),
     }
 
 
