@@ -2,7 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
+WORKERS ?= 3
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header
+
+# some images forbid bytecode, and then every process of every test compiles all it imports
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check e2e bench soak lock
@@ -24,7 +28,7 @@ demo: $(STAMP) ## a whole spoken call, then the pages on http://127.0.0.1:8080
 	@$(BIN)/quietnote demo
 
 test: $(STAMP) ## all tests, with the real parts running
-	@$(BIN)/python -m pytest -m "not soak"
+	@$(BIN)/python -m pytest -m "not soak" -n $(WORKERS)
 
 check: $(STAMP) ## formatting of imports, lint, types, import contracts
 	@$(BIN)/ruff check .

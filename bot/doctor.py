@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -112,7 +112,12 @@ async def _configuration(settings: Settings) -> str:
     from bot.notes.templates import load_templates
 
     found = clinics.load_files(settings.config_dir)
-    return f"{len(found)} clinics, {len(load_templates(settings.config_dir))} templates in {settings.config_dir}"
+    templates = load_templates(settings.config_dir)
+    return f"{_count(found, 'clinic')}, {_count(templates, 'template')} in {settings.config_dir}"
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 async def _addresses(settings: Settings) -> str:

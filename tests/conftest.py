@@ -42,6 +42,19 @@ def corpus() -> Path:
     return folder
 
 
+# -- several workers --------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """``pytest -n N`` spreads whole files; any other way of spreading has to be asked for by ``--dist``."""
+    if config.getvalue("dist") != "load":
+        return None
+    from tests.spread import Spread
+
+    return Spread(config, log)
+
+
 # -- the network ------------------------------------------------------------------------------------------------------
 
 _outside: list[str] = []

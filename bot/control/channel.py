@@ -20,6 +20,8 @@ MAX_CHANNEL_BYTES = 256 * 1024
 """Largest message over a data channel: what aiortc announces (`a=max-message-size`)."""
 MAX_SOCKET_BYTES = 1_000_000
 """Largest message over the page's WebSocket."""
+ANSWERS_SIGNAL = {"answers": "signal"}
+"""Said with a problem that answers signalling: it goes on by itself, and nobody pressed anything."""
 
 MessageId = Annotated[str, Field(min_length=1, max_length=80)]
 

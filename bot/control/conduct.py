@@ -6,7 +6,6 @@ awaited; what is written to the database afterwards only records it.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import structlog
 
 from bot.clock import CallClock
-from bot.control import watch, wording
+from bot.control import watch
 from bot.control.botrun import BotRun
 from bot.control.capture import (
     Ack,
@@ -70,6 +69,8 @@ class Conduct(BotRun):
 
     _unrecorded = False
     """Recording is held, and the database does not know it yet."""
+    _held_for: frozenset[PauseReason] = frozenset()
+    """What held this pause before, of all that did."""
     _shutting = 0
     """Pauses and ends that were asked for and are not recorded yet: gates stay shut, whatever else happens."""
 
@@ -176,7 +177,7 @@ class Conduct(BotRun):
         message_id: str | None,
         seq: int | None,
     ) -> Ack:
-        """Take a participant's own answer."""
+        """Take a participant's own answer: a yes to the text of this session, a no whatever was read."""
         action = {
             ConsentState.GRANTED: Action.GRANT,
             ConsentState.DECLINED: Action.DECLINE,
@@ -201,6 +202,8 @@ class Conduct(BotRun):
                     return remembered
                 if seq is not None and seq < self._control_seq and not shuts:
                     raise PreconditionFailed("The session changed since you saw it.", seq=self.record.seq)
+                if not shuts and text_version not in {"", self.consent_text(seat.member.role).version}:
+                    raise PreconditionFailed("Consent is to the text shown in this session, and this is another one.")
                 decision = _as_it_is(seat.consent, decision)
                 await self._record_consent(seat, decision, method, text_version, actor)
                 await self._after_consent(decision, at)
@@ -268,14 +271,15 @@ class Conduct(BotRun):
             self._apply_gates(self._now_sample())
             raise Overloaded("The change could not be stored.") from None
         self._unrecorded = False
-        if before.state is CaptureState.PAUSED and before != after and after.state is not CaptureState.DISCARDED:
-            await self._store.add_gap(
-                self.session_id,
-                Gap(ms_of(self._since_sample), ms_of(at), GapReason.PAUSED, None, tuple(sorted(before.reasons))),
-            )
-        if before.state is not after.state:
-            self._since_sample = at
         self._control_seq = self.record.seq
+        if before.state is CaptureState.PAUSED:
+            self._held_for |= before.reasons
+        if before.state is not after.state:
+            since, self._since_sample = self._since_sample, at
+            reasons, self._held_for = self._held_for, frozenset()
+            if before.state is CaptureState.PAUSED and after.state is not CaptureState.DISCARDED:
+                gap = Gap(ms_of(since), ms_of(at), GapReason.PAUSED, None, tuple(sorted(reasons)))
+                await self._store.add_gap(self.session_id, gap)
 
     def _hold_unrecorded(self, before: CaptureView, at: int) -> None:
         """What was captured stays shut from ``at`` on, though the database does not know it yet."""
@@ -310,14 +314,15 @@ class Conduct(BotRun):
     async def _record_consent(
         self, seat: Seat, decision: ConsentState, method: str, text_version: str, actor: Actor
     ) -> None:
-        text = wording.consent_text(self.config, self.record.language)
+        text = self.consent_text(seat.member.role)
+        version = text_version or text.version
         self.record = await self._store.record_consent(
             self.session_id,
             seat.member.participant_id,
             decision,
             method=method,
-            text_version=text_version or text.version,
-            text_sha256=hashlib.sha256(text.text.encode()).hexdigest(),
+            text_version=version,
+            text_sha256=text.sha256 if version == text.version else "",
             by=actor.name,
         )
         seat.consent = decision

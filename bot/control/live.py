@@ -15,7 +15,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from bot.control import channel, signalling, wording
+from bot.control import channel, signalling
 from bot.control.callmedia import LEDGER_EVERY, LEVELS_EVERY, TICK_S
 from bot.control.capture import (
     Ack,
@@ -50,7 +50,7 @@ class LiveSession(Conduct):
     async def enter(self, member: Member, link: PageLink) -> None:
         """A participant's page came in (again)."""
         seat = await self.lobby.seat_page(member, link)
-        text = wording.consent_text(self.config, self.record.language)
+        text = self.consent_text(member.role)
         await link.send(
             {
                 "type": "welcome",
@@ -79,7 +79,7 @@ class LiveSession(Conduct):
             await self._someone_is_in(seat)
         else:
             await self.lobby.send_roster(self.bot_seat())
-        await link.send(self.state_message())
+        await link.send(self.state_for(member.role))
         if member.role is Role.CLINICIAN:
             for message in self.standing_warnings():
                 await link.send(message)
@@ -136,7 +136,8 @@ class LiveSession(Conduct):
             else:
                 raise ConfigInvalid("type: unknown message type.")
         except ProblemError as error:
-            await link.send({"type": "problem", "problem": channel.problem_of(error)})
+            answers = channel.ANSWERS_SIGNAL if message.get("type") == "signal" else {}
+            await link.send({"type": "problem", "problem": channel.problem_of(error)} | answers)
 
     def _actor(self, member: Member) -> Actor:
         return Actor(
@@ -178,7 +179,7 @@ class LiveSession(Conduct):
                     )
                 case channel.StatusMessage():
                     ack = Ack(self.view.state, self.now_ms(), self.record.seq)
-                    await reply(self.state_message())
+                    await reply(self.state_for(member.role))
         except ProblemError as error:
             await reply(channel.ack_refused(message.message_id, self.record.seq, error))
         else:
@@ -242,6 +243,7 @@ class LiveSession(Conduct):
                     await media.save_ledgers()
                 except QuietnoteError as error:
                     self._on_fault(warning_of(error))
+                self.keep_warnings()
                 await self._tell_ledger()
                 await self._tell_lag()
                 await self._watch_presence()

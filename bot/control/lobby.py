@@ -7,7 +7,7 @@ reconnecting with the same token is always possible and never makes a second per
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -96,11 +96,16 @@ class Lobby:
         seat.link, seat.left_at_s = None, now_s
         return True
 
-    async def send_where(self, message: Mapping[str, Any], wanted: Any) -> None:
-        """Send to every page whose seat ``wanted`` accepts."""
-        links = [seat.link for seat in self.seats.values() if seat.link is not None and wanted(seat)]
-        if links:
-            await asyncio.gather(*(link.send(message) for link in links))
+    async def send_where(
+        self,
+        message: Mapping[str, Any],
+        wanted: Callable[[Seat], bool],
+        as_read_by: Callable[[Role, Mapping[str, Any]], Mapping[str, Any]],
+    ) -> None:
+        """Send to every page whose seat ``wanted`` accepts what its role may read of the message."""
+        seats = [seat for seat in self.seats.values() if wanted(seat)]
+        links = [(seat.link, as_read_by(seat.member.role, message)) for seat in seats if seat.link is not None]
+        await asyncio.gather(*(link.send(readable) for link, readable in links))
 
     async def send_roster(self, bot: Mapping[str, Any] | None) -> None:
         """Tell every page who is there. Only clinicians see other people's consent."""

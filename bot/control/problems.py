@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -110,8 +110,8 @@ def _words(error: Mapping[str, Any]) -> str:
     return str(error["msg"])
 
 
-def install(app: FastAPI) -> None:
-    """Give every error of ``app`` the one shape."""
+def install(app: FastAPI, *, lost: Callable[[Request], Response | None] = lambda _request: None) -> None:
+    """Give every error of ``app`` the one shape. ``lost`` may answer a browser at an unknown address with a page."""
 
     @app.exception_handler(ProblemError)
     async def problem(_request: Request, error: ProblemError) -> JSONResponse:
@@ -122,7 +122,9 @@ def install(app: FastAPI) -> None:
         return answer(validation_problem(error.errors()))
 
     @app.exception_handler(HTTPException)
-    async def framework(_request: Request, error: HTTPException) -> JSONResponse:
+    async def framework(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404 and (page := lost(request)) is not None:
+            return page
         if error.status_code == 400:  # a body that is not even text
             return answer(ConfigInvalid("body: cannot be read."))
         kind = _BY_STATUS.get(error.status_code, ConfigInvalid if error.status_code < 500 else Overloaded)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 
@@ -50,6 +52,11 @@ class LiveSessions:
     def current(self, session_id: str) -> LiveSession | None:
         """The live session if this process has it open."""
         return self._sessions.get(session_id)
+
+    def warnings(self, session_id: str) -> Sequence[Mapping[str, Any]]:
+        """What the pages of a session are warned of, stored or not; nothing when it is not open here."""
+        live = self._sessions.get(session_id)
+        return live.standing_warnings() if live is not None else ()
 
     async def on_event(self, event: SessionEvent) -> None:
         """The workflow moved something: let an open session tell its pages. It knows of its own moves already."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -72,6 +72,10 @@ class LiveSessions(Protocol):
 
     async def of(self, session_id: str) -> LiveSession:
         """The live session, opened if need be. Raises NotFound."""
+        ...
+
+    def warnings(self, session_id: str) -> Sequence[Mapping[str, Any]]:
+        """What the pages of a session are warned of, stored or not; nothing when it is not open here."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,17 +19,19 @@ from bot.control.capture import (
 )
 from bot.control.lobby import BOT_ID, BOT_NAME, Lobby
 from bot.control.memory import AckMemory
-from bot.control.telling import Teller
+from bot.control.telling import Teller, as_read_by
 from bot.errors import (
     QuietnoteError,
 )
 from bot.events import (
     BotState,
     CaptureState,
+    Role,
     ms_of,
 )
 from bot.store.bus import Bus
 from bot.store.sessions import SessionRecord, SessionStore
+from bot.store.states import WARNED
 
 log = structlog.get_logger()
 
@@ -78,6 +81,9 @@ class Stage:
         self._ticker: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._warnings: dict[tuple[str, str | None], int] = {}
+        self._unstored: deque[dict[str, Any]] = deque()
+        """Warnings that the log of the session does not have yet; as many as there are kinds, at most."""
+        self._storing = False
 
     @property
     def session_id(self) -> str:
@@ -94,8 +100,17 @@ class Stage:
             return None
         return {"participant_id": BOT_ID, "display_name": BOT_NAME, "state": self._scribe_state()}
 
+    def state_for(self, role: Role) -> Mapping[str, Any]:
+        """The session's state, as a page of this role reads it."""
+        return as_read_by(role, self.state_message())
+
+    def consent_text(self, role: Role) -> wording.ConsentText:
+        """What a participant of this role is shown before they answer."""
+        invited = [seat.member.role for seat in self.lobby.seats.values()]
+        return wording.consent_text(self.config, self.record.language, role, invited)
+
     def state_message(self) -> dict[str, Any]:
-        """The session's state, for pages and streams."""
+        """The session's state, whole."""
         record = self.record
         return {
             "type": "state",
@@ -139,8 +154,27 @@ class Stage:
     def _warn(self, slug: str, participant_id: str | None) -> None:
         if (slug, participant_id) in self._warnings:
             return
-        self._warnings[slug, participant_id] = self.now_ms()
-        self._spawn(self.broadcast(_warning(slug, participant_id, self.now_ms())), "warn")
+        self._warnings[slug, participant_id] = since_ms = self.now_ms()
+        self._unstored.append({"slug": slug, "participant_id": participant_id, "since_ms": since_ms})
+        self._spawn(self.broadcast(_warning(slug, participant_id, since_ms)), "warn")
+        self.keep_warnings()
+
+    def keep_warnings(self) -> None:
+        """Store what was warned of, for those who read the session later; what cannot be stored now waits."""
+        if self._unstored and not self._storing:
+            self._storing = True
+            self._spawn(self._store_warnings(), "warnings")
+
+    async def _store_warnings(self) -> None:
+        try:
+            while self._unstored:
+                async with self._lock:
+                    self.record = await self._store.change(self.session_id, WARNED, data=self._unstored[0])
+                self._unstored.popleft()
+        except QuietnoteError as error:
+            log.warning("warning_not_stored", session_id=self.session_id, error=type(error).__name__)
+        finally:
+            self._storing = False
 
     def standing_warnings(self) -> list[dict[str, Any]]:
         """Every warning so far, for a page that comes in late."""

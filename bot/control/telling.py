@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from bot.control import wording
 from bot.control.lobby import Lobby, Seat
 from bot.events import Role
 from bot.media.room import Room
@@ -16,6 +17,18 @@ from bot.store.vault import KeyDestroyed, Vault
 CLINICIANS_ONLY = frozenset({"ledger", "lag", "warning", "progress"})
 ON_CHANNEL = frozenset({"state", "caption"})
 """Kinds that also go over the data channels: the broadcasts of scribe.control.v1."""
+STATE_FOR_ALL = (
+    *("type", "session_id", "seq", "bot", "bot_end_reason", "capture", "pause_reasons", "since_ms", "now_ms", "words"),
+    "attributes",
+)
+"""What of a state everybody in the call may read: the bot's and the recording's, not what becomes of the note."""
+
+
+def as_read_by(role: Role, message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A message with what somebody of this role may read of it."""
+    if role is Role.CLINICIAN or message["type"] != "state":
+        return message
+    return {name: message[name] for name in STATE_FOR_ALL} | {"words": wording.words_for_all(message["words"])}
 
 
 class Teller:
@@ -36,11 +49,11 @@ class Teller:
         def may_see(seat: Seat) -> bool:
             return seat.admitted and (not guarded or seat.member.role is Role.CLINICIAN)
 
-        await self._lobby.send_where(message, may_see)
+        await self._lobby.send_where(message, may_see, as_read_by)
         if room is not None and kind in ON_CHANNEL:
-            payload = json.dumps(message).encode()
             for seat in list(self._lobby.seats.values()):
                 if seat.present and may_see(seat):
+                    payload = json.dumps(as_read_by(seat.member.role, message)).encode()
                     await room.send(payload, to=seat.member.participant_id)
         try:
             sealed = self._vault.seal(words_scope(self._session_id), "live", json.dumps(message).encode())

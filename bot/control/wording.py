@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from bot.clinics import ClinicConfig
-from bot.events import CaptureState, NoteState, TranscriptState
+from bot.events import CLIENT_SIDE, CaptureState, NoteState, Role, TranscriptState
 
-BUILT_IN_CONSENT = (
-    "Your clinician would like a computer program to listen to this session and write down what is said, so that "
-    "they can write their notes.\n\n"
-    "It hears you and your clinician, nobody else. The sound is destroyed as soon as it has been turned into words, "
-    "and the words are deleted when your clinician signs their note, or after {days} at the latest. "
-    "Only your clinician reads them.\n\n"
-    "You can say no. Your session goes on just the same. If you say yes, you can change your mind at any time."
+VERSION_CHARS = 32
+"""Longest version that is stored with an answer."""
+DIGEST_CHARS = 8
+"""Hexadecimal digits of the text's hash in its version."""
+HOURS_A_DAY = 24
+
+BUILT_IN = (
+    "{A_clinician} would like a computer program to listen to this session and write down what is said, so that they "
+    "can write their notes.",
+    "It hears everybody in this call: {people}. The sound is destroyed as soon as it has been turned into words, "
+    "{sound} after the session at the latest.",
+    "{A_clinician} can read the words, and so can the computer systems that the clinic uses.{captions}{writer} Nobody "
+    "else gets them.",
+    "The words are deleted when the notes are signed, or {words} after the session at the latest. The notes are kept. "
+    "They may repeat things that were said.",
+    "You can say no. The session goes on just the same. If you say yes, you can still change your mind during the "
+    "call. From then on you are not recorded.",
 )
+"""Its paragraphs: what for; who is heard; who reads; how long; how to say no."""
+CAPTIONS_FOR_ALL = " During the call, everybody in it sees them on their screen."
+WRITER_ELSEWHERE = " To write the notes, they are also sent to another computer service that the clinic chose."
 
+NAMES = {
+    Role.CLINICIAN: "clinician",
+    Role.CLIENT: "client",
+    Role.GUARDIAN: "parent or guardian",
+    Role.INTERPRETER: "interpreter",
+    Role.GUEST: "guest",
+}
+"""What each role is called in the consent text, in the order in which they are named."""
 
+NOT_RECORDING = "Not recording"
 STARTING = "Starting"
 """From Start to the first sound of everybody in the room: what is heard is captured, but not everybody is heard yet."""
+WORDS_FOR_ALL = frozenset({NOT_RECORDING, "Waiting for consent", STARTING, "Recording", "Paused"})
+"""Status words of the recording; the others tell what becomes of the clinician's note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +54,74 @@ class ConsentText:
     """What a participant is shown before they answer."""
 
     version: str
+    """Another for every other text: it ends with the beginning of the text's hash."""
     text: str
 
+    @property
+    def sha256(self) -> str:
+        """The text's hash."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
-def consent_text(config: ClinicConfig, language: str) -> ConsentText:
-    """The clinic's wording in the language, else in its base language, else the built-in text."""
+
+def consent_text(config: ClinicConfig, language: str, reader: Role, invited: Collection[Role]) -> ConsentText:
+    """The clinic's wording in the language, else in its base language, else the built-in text for this reader.
+
+    ``invited`` holds the role of everybody who is invited, the reader among them.
+    """
     own = config.consent.wording
     text = own.get(language) or own.get(language.split("-")[0]) or own.get("en")
-    if text:
-        return ConsentText(config.consent.wording_version, text)
-    days = config.retention.transcript_days
-    spoken = "one day" if days == 1 else f"{days:g} days"
-    return ConsentText("built-in-1", BUILT_IN_CONSENT.format(days=spoken))
+    name = config.consent.wording_version if text else "built-in"
+    text = text or _built_in(config, reader, invited)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARS]
+    return ConsentText(f"{name[: VERSION_CHARS - DIGEST_CHARS - 1]}-{digest}", text)
 
 
-def status_words(
-    capture: CaptureState, transcript: TranscriptState, note: NoteState, *, failed: bool = False
-) -> str:
+def _built_in(config: ClinicConfig, reader: Role, invited: Collection[Role]) -> str:
+    count = Counter(invited)
+    clinician = _called(Role.CLINICIAN, max(1, count[Role.CLINICIAN]), reader)
+    return "\n\n".join(BUILT_IN).format(
+        A_clinician=clinician[0].upper() + clinician[1:],
+        people=_people(count, reader),
+        captions=CAPTIONS_FOR_ALL if config.capture.client_captions else "",
+        writer=WRITER_ELSEWHERE if config.note.writer == "openai" else "",
+        sound=_time(config.retention.erase_audio_within_h),
+        words=_time(config.retention.transcript_days * HOURS_A_DAY),
+    )
+
+
+def _people(count: Counter[Role], reader: Role) -> str:
+    """Everybody who is invited, the reader first."""
+    others = count - Counter([reader])
+    named = ["you", *(_called(role, others[role], reader, other=role is reader) for role in NAMES if others[role])]
+    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+
+
+def _called(role: Role, number: int, reader: Role, *, other: bool = False) -> str:
+    """What people of a role are called for the reader: clients have a clinician and a guardian of their own."""
+    own = (role is Role.CLINICIAN and reader in CLIENT_SIDE) or (role is Role.GUARDIAN and reader is Role.CLIENT)
+    name = "parents or guardians" if number > 1 and role is Role.GUARDIAN else NAMES[role] + "s" * (number > 1)
+    return f"{'your' if own else 'the'} {'other ' if other else ''}{name}"
+
+
+def _time(hours: float) -> str:
+    """How long in whole days, hours or minutes; never less than it is."""
+    minutes = math.ceil(round(hours * 60, 6))
+    whole_hours = math.ceil(minutes / 60)
+    if minutes % 60 and minutes < 2 * 60:
+        number, unit = minutes, "minute"
+    elif whole_hours % HOURS_A_DAY:
+        number, unit = whole_hours, "hour"
+    else:
+        number, unit = whole_hours // HOURS_A_DAY, "day"
+    return f"one {unit}" if number == 1 else f"{number} {unit}s"
+
+
+def words_for_all(words: str) -> str:
+    """The status words as those who do not write the note may read them: the recording's."""
+    return words if words in WORDS_FOR_ALL else NOT_RECORDING
+
+
+def status_words(capture: CaptureState, transcript: TranscriptState, note: NoteState, *, failed: bool = False) -> str:
     """The status pill's words; ``failed``: the session has a reason why there is no note."""
     match capture:
         case CaptureState.CONSENT_PENDING:
@@ -58,7 +137,7 @@ def status_words(
             if note in {NoteState.DRAFT, NoteState.SIGNED, NoteState.AMENDED}:
                 return "Draft ready"
             if note is NoteState.ABSENT and transcript in {TranscriptState.ABSENT, TranscriptState.PURGED}:
-                return "Not recording"
+                return NOT_RECORDING
             return "Processing"
         case _:
-            return "Not recording"
+            return NOT_RECORDING

@@ -72,6 +72,10 @@ class Cues:
         """``text`` with what matches taken out."""
         return " ".join(self._pattern.sub(" ", text).split()) if self._pattern else text
 
+    def parts(self, text: str) -> list[str]:
+        """What is left of ``text`` before, between and after what matches."""
+        return [part.strip() for part in self._pattern.split(text)] if self._pattern else [text]
+
 
 def _pattern(phrase: str) -> str:
     wrong = phrase_error(phrase)

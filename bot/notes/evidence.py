@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.events import (
@@ -35,8 +35,9 @@ from bot.notes.english import (
     without_numbers,
 )
 from bot.notes.frames import ATTRIBUTED, MOMENT, QUOTE, moment
+from bot.notes.gaps import BREAKS_OFF, Holes
 from bot.notes.hashes import text_sha256
-from bot.notes.units import sentences_of
+from bot.notes.units import ANSWER_WITHIN_MS, read, sentences_of
 
 SUPPORTED_SHARE = 0.6
 """Share of a sentence's words of content that its evidence holds, from which it counts as supported."""
@@ -48,6 +49,9 @@ UNKNOWN_EVIDENCE = "It rests on something that is not part of this session."
 CHANGED_EVIDENCE = "What it rests on is not what it was when the sentence was written."
 NOT_TYPED = "It is marked as typed by the clinician, who did not type it."
 QUOTE_NOT_SAID = "A quote in it was not said that way in what it rests on."
+OVER_A_GAP = "It joins what was said on either side of a part that was not recorded."
+NOT_ANSWERED = "It rests on a question alone whose answer was not recorded."
+NOTHING_MISSING = "It says that something was not recorded where nothing is missing."
 WRONG_SPEAKER = "What it rests on was said by somebody else."
 WRONG_MOMENT = "The moment it gives is not that of what it rests on."
 NUMBER_MISSING = "A number in it stands nowhere in what it rests on."
@@ -63,6 +67,9 @@ REASONS = (
     CHANGED_EVIDENCE,
     NOT_TYPED,
     QUOTE_NOT_SAID,
+    OVER_A_GAP,
+    NOT_ANSWERED,
+    NOTHING_MISSING,
     WRONG_SPEAKER,
     WRONG_MOMENT,
     NUMBER_MISSING,
@@ -104,6 +111,12 @@ class _Ground:
     """Inputs and facts."""
     replies: Mapping[str, Segment]
     """What was said right after each segment that asks something, by its id: the answer makes it a yes or a no."""
+    runs: tuple[tuple[Segment, ...], ...]
+    """The segments by speaker, parted at the gaps: only what stands in one may be quoted as one."""
+    spliced: bool
+    """It holds two halves of a sentence, or a question and other words, from either side of a gap."""
+    unanswered: bool
+    """It holds a question whose answer may lie in a gap."""
 
     @property
     def all_texts(self) -> tuple[str, ...]:
@@ -135,7 +148,18 @@ class _Checker:
     def __init__(self, request: NoteRequest) -> None:
         ordered = sorted(request.transcript.segments, key=lambda s: (s.start_ms, s.end_ms, s.segment_id))
         self._segments = {segment.segment_id: segment for segment in ordered}
-        self._next = {a.segment_id: b for a, b in itertools.pairwise(ordered)}
+        self._holes = Holes(request.transcript)
+        self._next = {
+            a.segment_id: b
+            for a, b in itertools.pairwise(ordered)
+            if b.start_ms - a.end_ms <= ANSWER_WITHIN_MS and not self._holes.apart(a, b)
+        }
+        self._unanswered = {
+            segment.segment_id
+            for turn in read(request.transcript)
+            for unit in turn.unanswered
+            for segment in unit.segments
+        }
         self._inputs = {item.input_id: item.text for item in request.inputs}
         self._facts = dict(request.facts)
 
@@ -152,7 +176,7 @@ class _Checker:
             entered = any(plain(sentence.text) in plain(text) for text in typed)
             return sentence.status, "" if entered else NOT_TYPED
         checks: tuple[Callable[[NoteSentence, _Ground], str], ...] = (
-            _moment, _quotes, _speaker, _numbers, _unseen, _risk, _to_scribe, _polarity,
+            _moment, _quotes, _missing, _speaker, _numbers, _unseen, _risk, _to_scribe, _polarity,
         )  # fmt: skip
         reason = next(filter(None, (one(sentence, ground) for one in checks)), "")
         if reason:
@@ -190,7 +214,14 @@ class _Checker:
             for segment in segments
             if _asks(segment) and (reply := self._next.get(segment.segment_id)) is not None
         }
-        return _Ground(tuple(segments), tuple(texts), replies)
+        return _Ground(
+            tuple(segments),
+            tuple(texts),
+            replies,
+            runs=self._holes.runs(segments),
+            spliced=self._holes.spliced(segments),
+            unanswered=any(segment.segment_id in self._unanswered for segment in segments),
+        )
 
 
 # -- the checks, each "" or the reason ---------------------------------------------------------------------------------
@@ -198,7 +229,7 @@ class _Checker:
 
 def _outside(text: str) -> str:
     """The sentence without its quotes and its moment: what the writer itself says."""
-    return QUOTE.sub(" ", MOMENT.sub("", _curly(text)))
+    return QUOTE.sub(" ", MOMENT.sub("", _curly(text))).replace(BREAKS_OFF, " ")
 
 
 def _curly(text: str) -> str:
@@ -214,7 +245,7 @@ def _moment(sentence: NoteSentence, ground: _Ground) -> str:
 
 def _quotes(sentence: NoteSentence, ground: _Ground) -> str:
     text = _curly(sentence.text)
-    spoken = _spoken(ground.segments)
+    spoken = [(run[0].role, _smoothed(" ".join(segment.text for segment in run))) for run in ground.runs]
     attributed = {match.span("words"): match for match in ATTRIBUTED.finditer(text)}
     for quote in QUOTE.finditer(text):
         match = attributed.get(quote.span(1))
@@ -227,12 +258,14 @@ def _quotes(sentence: NoteSentence, ground: _Ground) -> str:
     return ""
 
 
-def _spoken(segments: Iterable[Segment]) -> list[tuple[Role, str]]:
-    """What each person said in the evidence, as one string of plain words."""
-    texts: dict[tuple[Role, str], list[str]] = {}
-    for segment in segments:
-        texts.setdefault((segment.role, segment.participant_id), []).append(segment.text)
-    return [(role, _smoothed(" ".join(parts))) for (role, _), parts in texts.items()]
+def _missing(sentence: NoteSentence, ground: _Ground) -> str:
+    if ground.spliced:
+        return OVER_A_GAP
+    outside = plain(_outside(sentence.text)).split()
+    if ground.unanswered and "asked" not in outside and not ground.texts and all(map(_only_asks, ground.segments)):
+        return NOT_ANSWERED
+    claims = BREAKS_OFF in QUOTE.sub(" ", _curly(sentence.text))
+    return NOTHING_MISSING if claims and not ground.unanswered else ""
 
 
 def _smoothed(text: str) -> str:
@@ -320,6 +353,10 @@ def _evidence_clauses(ground: _Ground) -> list[tuple[set[str], bool | None]]:
 
 def _asks(segment: Segment) -> bool:
     return segment.text.rstrip().endswith("?")
+
+
+def _only_asks(segment: Segment) -> bool:
+    return all(text.rstrip("\"”' ").endswith("?") for text in sentences_of(segment.text))
 
 
 def _yes_no(answer: str) -> bool | None:

@@ -25,15 +25,16 @@ from bot.events import (
 )
 from bot.notes.contract import Progress
 from bot.notes.cues import Cues, plain
-from bot.notes.english import HESITATIONS, LANGUAGE, SMALL_TALK, smooth, word_set
+from bot.notes.english import HESITATIONS, HOUSEKEEPING, LANGUAGE, SMALL_TALK, smooth, word_set
 from bot.notes.failures import failed
 from bot.notes.frames import Speakers, joined, moment, quoted
+from bot.notes.gaps import BREAKS_OFF, Holes
 from bot.notes.hashes import text_sha256
-from bot.notes.select import ANSWERED_UNITS, Picks, always_match, pick, place_text, small_talk
+from bot.notes.select import ANSWERED_UNITS, Picks, always_match, asked_about, pick, place_text, small_talk
 from bot.notes.templates import Section, Template
-from bot.notes.units import Turn, Unit, evidence_of, read, sentences_of
+from bot.notes.units import Turn, Unit, answers, evidence_of, read, sentences_of
 
-WRITER = "extractive/1"
+WRITER = "extractive/2"
 REPLY_WORDS = 14
 """Longest reply that goes with a plan."""
 QUESTION_WORDS = 30
@@ -42,6 +43,8 @@ STANDS_ALONE_STEMS = 4
 """An answer with fewer words of content is given with its question."""
 SAYS_ENOUGH_STEMS = 2
 """A question with fewer words of content is given with the sentence before it."""
+OPEN_QUESTIONS = 3
+"""Most questions without an answer that a section gets, those of ``always`` rules not counted."""
 _PARTICLES = word_set(
     "yes yeah yep yup no nope not nah sometimes maybe probably never always usually about around only sure okay ok "
     "well once twice none nothing everything both it it's they that that's because 'cause since until just kind sort"
@@ -88,28 +91,31 @@ def compose(template: Template, request: NoteRequest) -> NoteDraft:
         raise failed("nothing-to-write-from")
     knows = request.language[:2] == template.language == LANGUAGE
     picks = pick(template, turns, cues=knows)
-    composer = _Composer(template, turns, picks)
+    holes = Holes(request.transcript)
+    composer = _Composer(template, turns, picks, holes, cues=knows)
     typed = _typed(template, request.inputs, sort=knows)
     sections = []
     for section in template.sections:
         found = [*composer.section(section), *typed.get(section.key, [])]
         sentences = tuple(replace(s, sentence_id=f"{section.key}.{n}") for n, s in enumerate(found, start=1))
-        sections.append(NoteSection(section.key, section.title, sentences, section.placeholder))
+        sections.append(NoteSection(section.key, section.title, sentences, holes.placeholder(section.placeholder)))
     return NoteDraft(
         template_id=template.id,
         template_version=template.version,
         writer=WRITER,
         sections=tuple(sections),
         coverage=1.0,
-        notice=NOTICE + ("" if knows else NO_RULES.format(known=template.language)),
+        notice=NOTICE + ("" if knows else NO_RULES.format(known=template.language)) + holes.notice(),
     )
 
 
 class _Composer:
-    def __init__(self, template: Template, turns: Sequence[Turn], picks: Picks) -> None:
+    def __init__(self, template: Template, turns: Sequence[Turn], picks: Picks, holes: Holes, *, cues: bool) -> None:
         self._template = template
         self._turns = turns
         self._picks = picks
+        self._holes = holes
+        self._cues = cues
         self._speakers = Speakers(turns)
         self._written: set[str] = set()
         self._replied: set[int] = set()
@@ -118,7 +124,7 @@ class _Composer:
 
     def section(self, section: Section) -> list[NoteSentence]:
         """The section's sentences, in the order of speech."""
-        made = [*self._always(section), *self._picked(section)]
+        made = [*self._always(section), *self._picked(section), *self._open(section)]
         return [sentence for _, sentence in sorted(made, key=lambda item: item[0])]
 
     # -- what rules and weight picked ----------------------------------------------------------------------------------
@@ -171,12 +177,26 @@ class _Composer:
         if rule is None or not rule.replies or unit.role is not Role.CLINICIAN or last.place - unit.place > 1:
             return None
         turn = self._turns[unit.turn + 1] if unit.turn + 1 < len(self._turns) else None
-        if turn is None or turn.role not in CLIENT_SIDE or sum(u.words for u in turn.units) > REPLY_WORDS:
+        if turn is None or not answers(turn, unit, self._holes):
+            return None
+        if turn.role not in CLIENT_SIDE or sum(u.words for u in turn.units) > REPLY_WORDS:
             return None
         if any(always_match(self._template, turn, u) for u in turn.units):
             return None
         said = " ".join(SMALL_TALK.without(u.plain) for u in turn.units if not small_talk(u)).split()
         return turn if any(word not in _WEAK_REPLY and word not in HESITATIONS for word in said) else None
+
+    def _open(self, section: Section) -> list[tuple[int, NoteSentence]]:
+        """Questions of this section whose answer may lie in a gap: asked, and never shown with another's answer."""
+        made = []
+        for turn in self._turns if self._cues else ():
+            for unit in turn.unanswered:
+                if asked_about(self._template, unit) is not section or HOUSEKEEPING.search(unit.plain):
+                    continue
+                asked = self._question(unit)
+                text = f"Asked {quoted(_short(joined(asked)))}{BREAKS_OFF}"
+                made.append((unit.index, NoteSentence("", text, SentenceStatus.SUPPORTED, evidence_of(asked))))
+        return made[:OPEN_QUESTIONS]
 
     # -- what must never be left out ----------------------------------------------------------------------------------
 
@@ -210,6 +230,7 @@ class _Composer:
             text = f"At {at}, asked {quoted(joined(asked, verbatim=True))}, {speaker} said: {said}"
         else:
             text = f"At {at}, {speaker} {'asked' if units[-1].asks else 'said'}: {said}"
+            text += BREAKS_OFF if units[-1] in turn.unanswered else ""
         return NoteSentence("", text, SentenceStatus.SUPPORTED, evidence_of([*asked, *units]))
 
 

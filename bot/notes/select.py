@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bot.events import CLIENT_SIDE, Role
+from bot.notes.cues import Cues
 from bot.notes.english import HOUSEKEEPING, SMALL_TALK, numbers, word_set
 from bot.notes.salience import Matrix, salience, tfidf
 from bot.notes.templates import Rule, Section, Template
@@ -80,13 +81,27 @@ def always_match(template: Template, turn: Turn, unit: Unit) -> Section | None:
     return None
 
 
+def asked_about(template: Template, unit: Unit) -> Section | None:
+    """The section a question asks for, or None; none for what an ``always`` rule takes."""
+    best, weight = None, 0.0
+    for section in template.sections:
+        for rule in section.rules:
+            if not _held(rule, unit.plain, rule.question):
+                continue
+            if rule.always:
+                return None
+            if rule.weight > weight:
+                best, weight = section, rule.weight
+    return best
+
+
 def place_text(template: Template, kind: str, words: str) -> Section:
     """The section for a sentence a clinician typed: where a rule says so, else where its kind goes."""
     default = template.section_for_input(kind)
     best, value = default, 0.0
     for section in template.sections:
         for rule in section.rules:
-            if rule.veto.search(words) or not rule.said.search(words):
+            if not _held(rule, words, rule.said):
                 continue
             worth = rule.weight if rule.always or Role.CLINICIAN in (rule.roles or section.roles) else 0.0
             if worth > value and (kind != "observation" or rule.always):
@@ -95,17 +110,28 @@ def place_text(template: Template, kind: str, words: str) -> Section:
 
 
 def _matches(rule: Rule, section: Section, turn: Turn, unit: Unit) -> float:
-    if unit.role not in (rule.roles or section.roles) or rule.veto.search(unit.plain):
+    if unit.role not in (rule.roles or section.roles) or (rule.veto.search(unit.plain) and not rule.always):
         return 0.0
     worth = 0.0
-    hits = rule.said.count(unit.plain)
+    hits = _held(rule, unit.plain, rule.said)
     if hits:
         worth = 1.0 + 0.2 * min(hits - 1, 2)
-    if turn.question and unit.place < ANSWERED_UNITS and any(rule.question.search(q.plain) for q in turn.question):
+    if turn.question and unit.place < ANSWERED_UNITS and any(_asked(rule, q) for q in turn.question):
         worth = max(worth + 0.2, ASKED_SHARE) if worth else ASKED_SHARE
-    if not worth and rule.always and unit.asks and unit.role is Role.CLINICIAN and rule.question.search(unit.plain):
+    if not worth and rule.always and unit.asks and unit.role is Role.CLINICIAN and _asked(rule, unit):
         worth = 1.0
     return worth * rule.weight
+
+
+def _held(rule: Rule, words: str, cues: Cues) -> int:
+    """How many cues the words hold. What an ``always`` rule excepts is passed over, the rest of the sentence is not."""
+    if rule.always:
+        return sum(cues.count(part) for part in rule.veto.parts(words))
+    return 0 if rule.veto.search(words) else cues.count(words)
+
+
+def _asked(rule: Rule, question: Unit) -> bool:
+    return (_held(rule, question.plain, rule.question) if rule.always else rule.question.count(question.plain)) > 0
 
 
 def _best(template: Template, turn: Turn, unit: Unit, weight: float, where: float, *, cues: bool) -> _Candidate | None:

@@ -22,6 +22,7 @@ from bot.notes.contract import Progress
 from bot.notes.cues import plain
 from bot.notes.failures import failed
 from bot.notes.frames import QUOTE
+from bot.notes.gaps import Holes
 from bot.notes.prompts import SCHEMA, VERSION, Line, answer_tokens, lines_of, messages, split
 from bot.notes.templates import Section, Template
 
@@ -93,17 +94,19 @@ class OpenAiWriter:
                         (held if sentence.reason else taken).append(sentence)
                     done += 1
                     progress(section.key, done, total)
+        holes = Holes(request.transcript)
         in_parts = IN_PARTS.format(parts=len(parts)) if len(parts) > 1 else ""
         return NoteDraft(
             template_id=template.id,
             template_version=template.version,
             writer=self.name,
             sections=tuple(
-                NoteSection(s.key, s.title, tuple(_once(sections[s.key])), s.placeholder) for s in template.sections
+                NoteSection(s.key, s.title, tuple(_once(sections[s.key])), holes.placeholder(s.placeholder))
+                for s in template.sections
             ),
             held_back=tuple(held),
             coverage=1.0,
-            notice=NOTICE.format(model=self._endpoint.model) + in_parts,
+            notice=NOTICE.format(model=self._endpoint.model) + in_parts + holes.notice(),
         )
 
     def _client(self) -> AsyncOpenAI:

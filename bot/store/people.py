@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -25,16 +25,26 @@ class PeopleStore(Ground):
 
     async def participants(self, session_id: str) -> list[ParticipantRecord]:
         """Everybody who is invited, by id."""
-        query = select(ParticipantRow).where(ParticipantRow.session_id == session_id).order_by(ParticipantRow.id)
         async with self._db.read() as db:
             session = await db.get(SessionRow, session_id)
-            if session is None:
-                raise NotFound
+        if session is None:
+            raise NotFound
+        return (await self.participants_of(session.clinic_id, [session_id]))[session_id]
+
+    async def participants_of(
+        self, clinic_id: str, session_ids: Collection[str]
+    ) -> dict[str, list[ParticipantRecord]]:
+        """Everybody who is invited to several sessions of one clinic, in one query, by session and id."""
+        query = select(ParticipantRow).where(ParticipantRow.session_id.in_(session_ids)).order_by(ParticipantRow.id)
+        async with self._db.read() as db:
             rows = (await db.scalars(query)).all()
         names = await self._unseal_all(
-            clinic_scope(session.clinic_id), [(name_purpose(session_id, r.id), r.sealed_name) for r in rows]
+            clinic_scope(clinic_id), [(name_purpose(row.session_id, row.id), row.sealed_name) for row in rows]
         )
-        return [_participant(row, name) for row, name in zip(rows, names, strict=True)]
+        found: dict[str, list[ParticipantRecord]] = {session_id: [] for session_id in session_ids}
+        for row, name in zip(rows, names, strict=True):
+            found[row.session_id].append(_participant(row, name))
+        return found
 
     async def participant(self, session_id: str, participant_id: str) -> ParticipantRecord:
         """One participant. Raises NotFound."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, cast
@@ -41,6 +41,7 @@ Page = tuple[list[SessionRecord], str | None]
 Records = list[SessionRecord]
 Events = list[SessionEvent]
 Ids = list[str]
+Warned = list[Mapping[str, Any]]
 
 MACHINES: Mapping[str, tuple[type[StrEnum], Mapping[Any, frozenset[Any]]]] = {
     "bot": (BotState, machines.BOT),
@@ -69,6 +70,8 @@ STAMPED: Mapping[StrEnum, str] = {
     NoteState.DRAFT: "draft_ready_at",
 }
 """Reaching the state sets the time, unless the change gives another."""
+WARNED = "session.warned"
+"""The event of a warning; its data are ``slug``, ``participant_id`` or null, and ``since_ms``."""
 
 
 def name_purpose(session_id: str, participant_id: str) -> str:
@@ -221,6 +224,16 @@ class StateStore(Ground):
         async with self._db.read() as db:
             rows = (await db.scalars(query)).all()
         return [SessionEvent(r.session_id, r.seq, r.kind, r.at, r.data) for r in rows]
+
+    async def warnings_of(self, session_ids: Collection[str]) -> dict[str, Warned]:
+        """What the pages of several sessions were warned of, in one query, by session, oldest first."""
+        e = SessionEventRow
+        query = select(e.session_id, e.data).where(e.session_id.in_(session_ids), e.kind == WARNED).order_by(e.seq)
+        found: dict[str, Warned] = {session_id: [] for session_id in session_ids}
+        async with self._db.read() as db:
+            for row in (await db.execute(query)).all():
+                found[row.session_id].append(row.data)
+        return found
 
     # -- what is due ---------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import structlog
@@ -30,6 +30,8 @@ log = structlog.get_logger()
 
 OPEN_FOR_WORDS = frozenset({TranscriptState.ABSENT, TranscriptState.LIVE, TranscriptState.FAILED})
 PURGED_EVENT = "transcript.purged"
+MIN_GAP_MS = 100
+"""Shortest stretch without words that is kept; no reader would see a shorter one."""
 
 
 def segment_purpose(segment_id: str) -> str:
@@ -65,9 +67,16 @@ class WordStore(Ground):
 
     async def lanes(self, session_id: str) -> list[LaneRecord]:
         """The session's lanes, by participant."""
-        query = select(LaneRow).where(LaneRow.session_id == session_id).order_by(LaneRow.participant_id)
+        return (await self.lanes_of([session_id]))[session_id]
+
+    async def lanes_of(self, session_ids: Collection[str]) -> dict[str, list[LaneRecord]]:
+        """The lanes of several sessions in one query, by session and participant."""
+        query = select(LaneRow).where(LaneRow.session_id.in_(session_ids)).order_by(LaneRow.participant_id)
+        found: dict[str, list[LaneRecord]] = {session_id: [] for session_id in session_ids}
         async with self._db.read() as db:
-            return [lane_record(row) for row in (await db.scalars(query)).all()]
+            for row in (await db.scalars(query)).all():
+                found[row.session_id].append(lane_record(row))
+        return found
 
     async def save_ledger(self, session_id: str, lane_id: str, ledger: Ledger, hash_tree: Mapping[str, Any]) -> None:
         """Keep a lane's counters and the hash tree of its chunks."""
@@ -129,7 +138,9 @@ class WordStore(Ground):
             lane.committed_through_sample = max(lane.committed_through_sample, segment.committed_through_sample)
 
     async def add_gap(self, session_id: str, gap: Gap) -> None:
-        """Keep a stretch without words; the same one again, or one of a purged transcript, is no change."""
+        """Keep a stretch without words; a very short one, the same again, or a purged transcript's is no change."""
+        if gap.end_ms - gap.start_ms < MIN_GAP_MS:
+            return
         async with self._db.write() as db:
             session = await db.get(SessionRow, session_id, with_for_update=True)
             if session is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -27,18 +26,30 @@ from bot.control.lobby import PageLink
 from bot.control.services import Limits, Services
 from bot.control.tokens import SessionTokens
 from bot.errors import ProblemError
-from bot.events import CaptureAction, CaptureState, ConsentState, Role
+from bot.events import (
+    CaptureAction,
+    CaptureState,
+    ConsentState,
+    NoteDraft,
+    NoteSection,
+    NoteSentence,
+    Role,
+    SentenceStatus,
+)
 from bot.media.room import Member
+from bot.notes.render import encode
 from bot.settings import Settings, default_config_dir
 from bot.store.bus import Bus
 from bot.store.clinic_store import ClinicStore
 from bot.store.db import Database
+from bot.store.erase import Eraser
 from bot.store.keys import KeyStore
 from bot.store.receipts import ReceiptSigner
 from bot.store.records import SessionRecord
 from bot.store.sessions import SessionStore
 from bot.store.users import UserStore
 from bot.store.vault import FileVault
+from tests.integration.api_document import Document
 
 DEV = {"Authorization": "Bearer dev"}
 BASE = "http://127.0.0.1:8080"
@@ -57,6 +68,7 @@ class ScriptedSession:
     links: dict[str, PageLink] = field(default_factory=dict)
     said: asyncio.Queue[Mapping[str, Any]] = field(default_factory=asyncio.Queue)
     left: asyncio.Event = field(default_factory=asyncio.Event)
+    warnings: list[Mapping[str, Any]] = field(default_factory=list)
     signalling: asyncio.Event = field(default_factory=asyncio.Event)
     """Signalling is held up until this is set."""
 
@@ -115,6 +127,10 @@ class ScriptedSessions:
     async def of(self, session_id: str) -> ScriptedSession:
         return self.sessions.setdefault(session_id, ScriptedSession(session_id))
 
+    def warnings(self, session_id: str) -> list[Mapping[str, Any]]:
+        live = self.sessions.get(session_id)
+        return live.warnings if live is not None else []
+
 
 @dataclass
 class World:
@@ -125,6 +141,9 @@ class World:
     clock: ManualClock
     live: ScriptedSessions
     client: httpx.AsyncClient
+    """Holds every answer it gets against the OpenAPI document."""
+    document: Document
+    eraser: Eraser
 
     @property
     def store(self) -> SessionStore:
@@ -176,12 +195,15 @@ class World:
         await self.store.change(session_id, "transcript.ready", transcript="ready")
         await self.store.change(session_id, "note.queued", note="queued")
         await self.store.change(session_id, "note.generating", note="generating")
-        sentence = {"id": "s1", "text": text, "status": "supported", "evidence": []}
-        section = {"key": "subjective", "title": "Subjective", "sentences": [sentence]}
-        content = {"template_id": "soap", "sections": [section], "held_back": []}
-        note = await self.store.save_note(session_id, json.dumps(content).encode())
+        note = await self.store.save_note(session_id, draft(text))
         await self.store.inbox_add(session_id, "draft_ready", dedupe=f"draft:{note.id}:1")
         return note.id
+
+
+def draft(text: str) -> bytes:
+    """A note of one sentence, as a writer's is kept."""
+    section = NoteSection("subjective", "Subjective", (NoteSentence("s1", text, SentenceStatus.SUPPORTED),))
+    return encode(NoteDraft("soap", 1, "extractive/1", (section,)))
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -228,11 +250,15 @@ async def open_world(
         templates={"soap": object(), "dap": object()},
         limits=limits or Limits(),
     )
+    eraser = Eraser(services.store, db, vault, services.signer, clock)
+    services.store.purge_receipt = eraser.purge_receipt
     app = create_app(services)
     transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
+    document = Document(app.openapi())
+    hooks = {"response": [document.hear]}
+    async with httpx.AsyncClient(transport=transport, base_url=BASE, event_hooks=hooks) as client:
         with blockbuster_ctx("bot.control"):  # whatever would hold up the event loop while serving is an error
-            yield World(app, services, clock, live, client)
+            yield World(app, services, clock, live, client, document, eraser)
     await bus.close()
     await db.close()
 

@@ -11,12 +11,14 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from bot.control.services import Limits
 from bot.events import ConsentState, Role, Segment
 from bot.store.bus import live_channel
 from bot.store.valkey import EmbeddedValkey
 from tests.integration import api_world
+from tests.integration.api_document import check_event
 from tests.integration.api_world import DEV, WAIT_S, World, bearer, open_world, problem_of, served, token_of
 
 world = api_world.world
@@ -52,6 +54,8 @@ class Reader:
         """The data and id of the next event of a kind."""
         while True:
             fields = await self.block()
+            if "event" in fields:
+                check_event(fields["event"], fields["data"])
             if fields.get("event") == kind:
                 return json.loads(fields["data"]), fields.get("id")
 
@@ -221,6 +225,38 @@ async def test_a_reader_that_goes_leaves_nothing_behind(world: World) -> None:
             while world.app.state.streams.count:  # noqa: ASYNC110  the server offers no event
                 await asyncio.sleep(0)
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("stream")]
+
+
+@pytest.mark.parametrize("stopping", [True, False])
+async def test_a_stream_that_is_cancelled_while_the_service_stops_ends_as_any_other(
+    world: World, stopping: bool
+) -> None:
+    session_id = (await world.session())["session"]["id"]
+    sent: list[Message] = []
+    told = asyncio.Event()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if b"event: state" in message.get("body", b""):
+            told.set()
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    scope = {
+        "type": "http", "method": "GET", "path": f"/v1/sessions/{session_id}/events", "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1:8080"), (b"authorization", b"Bearer dev")],
+    }  # fmt: skip
+    task = asyncio.ensure_future(world.app(scope, receive, send))
+    await asyncio.wait_for(told.wait(), WAIT_S)
+    if stopping:
+        world.services.stopping.set()
+    task.cancel()
+    await asyncio.wait({task}, timeout=WAIT_S)
+    assert task.cancelled() is not stopping
+    assert (sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}) is stopping
+    assert world.app.state.streams.count == 0
 
 
 async def test_there_is_an_end_to_how_many_streams(tmp_path: Path) -> None:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from bot.events import Role, Segment
 from bot.store.receipts import load_public_keys, verify_receipt
-from bot.store.records import TranscriptPurge
 from tests.integration import api_world
-from tests.integration.api_world import DEV, World, bearer, problem_of, token_of
+from tests.integration.api_world import DEV, World, bearer, draft, problem_of, token_of
 
 world = api_world.world
 
 
 async def test_the_sessions_clinician_signs_and_the_transcript_goes(world: World) -> None:
-    def statement(purge: TranscriptPurge) -> bytes:
-        return world.services.signer.sign({"session_id": purge.session_id, "kind": "transcript"})
-
-    world.store.purge_receipt = statement
     csrf = {"X-CSRF-Token": await world.sign_in()}
     body = {"clinic_id": "demo", "participants": [{"id": "cl-1", "role": "client", "display_name": "Robin"}]}
     session_id = (await world.client.post("/v1/sessions", json=body, headers=csrf)).json()["session"]["id"]
@@ -29,7 +24,7 @@ async def test_the_sessions_clinician_signs_and_the_transcript_goes(world: World
     await world.store.change(session_id, "transcript.ready", transcript="ready")
     await world.store.change(session_id, "note.queued", note="queued")
     await world.store.change(session_id, "note.generating", note="generating")
-    note = await world.store.save_note(session_id, b'{"sections": []}')
+    note = await world.store.save_note(session_id, draft("The client slept badly."))
     await world.store.inbox_add(session_id, "draft_ready", dedupe="d")
 
     inbox = (await world.client.get("/v1/inbox")).json()
@@ -40,9 +35,9 @@ async def test_the_sessions_clinician_signs_and_the_transcript_goes(world: World
     assert read.json()["read"] is True
     assert (await world.client.get("/v1/inbox?unread=true")).json() == {"items": [], "next_cursor": None, "unread": 0}
 
-    draft = await world.client.get(f"/v1/notes/{note.id}")
-    assert draft.headers["etag"] == '"1"'
-    assert draft.json()["state"] == "draft"
+    unsigned = await world.client.get(f"/v1/notes/{note.id}")
+    assert unsigned.headers["etag"] == '"1"'
+    assert unsigned.json()["state"] == "draft"
     for header in ('"2"', 'W/"9"'):
         stale = await world.client.post(f"/v1/notes/{note.id}/sign", headers=csrf | {"If-Match": header})
         problem_of(stale, 412, "precondition-failed")

@@ -9,7 +9,7 @@ import pytest
 
 from bot.control.api.pages import PAGES, UI
 from tests.integration import api_world
-from tests.integration.api_world import BASE, World
+from tests.integration.api_world import BASE, World, problem_of
 
 world = api_world.world
 
@@ -51,3 +51,19 @@ def test_the_pages_hold_nothing_the_policy_would_refuse() -> None:
 
 def _files(pattern: str) -> list[Path]:
     return sorted(UI.rglob(pattern))
+
+
+async def test_a_browser_at_an_unknown_address_gets_a_page_and_a_program_a_problem(world: World) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    for path in ("/nothing", "/notes/a/b", "/v1nothing", "/ui/nothing.css"):
+        answer = await world.client.get(path, headers=browser)
+        assert answer.status_code == 404
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+        assert 'href="/"' in answer.text
+        problem_of(await world.client.get(path), 404, "not-found")
+        problem_of(await world.client.get(path, headers={"Accept": "application/json"}), 404, "not-found")
+    for path in ("/v1", "/v1/nothing", "/.well-known/nothing"):
+        problem_of(await world.client.get(path, headers=browser), 404, "not-found")
+    problem_of(await world.client.post("/nothing", headers=browser | {"Origin": BASE}), 404, "not-found")

@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from bot.server import serving
 from bot.settings import Settings
+from tests.integration.api_document import Document
 from tests.integration.api_world import DEV, WAIT_S, bearer, problem_of
 
 
@@ -37,6 +38,7 @@ async def until(socket: ClientConnection, kind: str, **wanted: object) -> dict[s
 async def test_a_call_through_every_door(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, dev=True, host="127.0.0.1", port=0)
     async with serving(settings) as (_, base), httpx.AsyncClient(base_url=base, timeout=WAIT_S) as http:
+        http.event_hooks = {"response": [Document((await http.get("/openapi.json")).json()).hear]}
         assert (await http.get("/readyz")).json()["ready"] is True
         people = [
             {"id": "dr-1", "role": "clinician", "display_name": "Dr. Ada Stone"},
@@ -56,7 +58,8 @@ async def test_a_call_through_every_door(tmp_path: Path) -> None:
             page(base, session_id, tokens["client"]) as client,
         ):
             assert (await until(clinician, "welcome"))["admitted"] is True
-            assert (await until(client, "welcome"))["admitted"] is False
+            welcome = await until(client, "welcome")
+            assert welcome["admitted"] is False
             admitted = await http.post(f"{path}/participants/cl-1/admit", headers=bearer(tokens["clinician"]))
             assert admitted.status_code == 200
 
@@ -66,7 +69,8 @@ async def test_a_call_through_every_door(tmp_path: Path) -> None:
             assert again.json() == started.json()
             await until(client, "state", capture="consent_pending")
 
-            answer = {"decision": "granted", "method": "api", "text_version": "built-in-1"}
+            version = welcome["consent_wording"]["version"]
+            answer = {"decision": "granted", "method": "api", "text_version": version}
             consent = f"{path}/participants/cl-1/consent"
             problem_of(await http.put(consent, json=answer, headers=DEV), 403, "forbidden")
             granted = await http.put(consent, json=answer, headers=bearer(tokens["client"]))

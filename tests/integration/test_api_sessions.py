@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from bot.clinics import load_files
 from bot.control.capture import ActorKind
 from bot.errors import ClientNotPresent, InvalidTransition
 from bot.events import CaptureAction, ConsentState, Gap, GapReason, PauseReason, Role, Segment
 from bot.settings import default_config_dir
+from bot.store.states import WARNED
 from tests.integration import api_world
 from tests.integration.api_world import DEV, World, bearer, problem_of, token_of
 
@@ -51,6 +53,36 @@ async def test_a_link_becomes_a_token(world: World) -> None:
     assert claims.participant_id == "cl-1"
     problem_of(await world.client.post("/v1/join", json=body | {"code": code[:-1] + "x"}), 404, "not-found")
     problem_of(await world.client.post("/v1/join", json=body | {"session_id": "ses_x"}), 404, "not-found")
+
+
+async def test_a_list_tells_as_much_as_the_sessions_do_in_the_same_number_of_queries(world: World) -> None:
+    counts = []
+    for _ in range(3):
+        session_id = (await world.session())["session"]["id"]
+        world.clock.advance(1)
+        for who, role in (("dr-1", Role.CLINICIAN), ("cl-1", Role.CLIENT)):
+            await world.store.ensure_lane(session_id, who, role)
+        warning = {"slug": "words-set-aside", "participant_id": "cl-1", "since_ms": 900}
+        await world.store.change(session_id, WARNED, data=warning)
+        live = await world.live.of(session_id)
+        live.warnings = [warning, {"slug": "disk-full", "participant_id": None, "since_ms": 1200}]
+        asked: list[str] = []
+
+        def count(*what: Any, asked: list[str] = asked) -> None:
+            asked.append(str(what[2]))
+
+        engine = world.services.db.engine.sync_engine
+        event.listen(engine, "before_cursor_execute", count)
+        items = (await world.client.get("/v1/sessions", headers=DEV)).json()["items"]
+        event.remove(engine, "before_cursor_execute", count)
+        counts.append(len([statement for statement in asked if statement.startswith("SELECT")]))
+        for item in items:
+            assert item == (await world.client.get(f"/v1/sessions/{item['id']}", headers=DEV)).json()
+            assert [person["id"] for person in item["participants"]] == ["cl-1", "dr-1"]
+            assert [lane["participant_id"] for lane in item["lanes"]] == ["cl-1", "dr-1"]
+            warned = [(warning["slug"], warning["since_ms"]) for warning in item["warnings"]]
+            assert warned == [("words-set-aside", 900), ("disk-full", 1200)]
+    assert counts[0] == counts[1] == counts[2]
 
 
 async def test_lists_go_page_by_page(world: World) -> None:
@@ -179,6 +211,7 @@ async def test_a_client_reads_the_bot_and_their_own_consent_and_nothing_else(wor
         "id", "seq", "bot", "bot_end_reason", "capture", "pause_reasons", "words", "participants"
     }  # fmt: skip
     assert [person["id"] for person in read.json()["participants"]] == ["cl-1"]
+    assert read.json()["words"] == "Not recording", "nor that a draft is ready"
     forbidden = [
         ("GET", f"/v1/sessions/{session_id}/transcript", None),
         ("GET", f"/v1/sessions/{session_id}/receipts", None),

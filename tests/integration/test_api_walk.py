@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from bot.control.problems import MEDIA_TYPE
 from bot.errors import problem_classes
+from tests.integration.api_document import Document
 from tests.integration.call_world import CLIENT, CLINICIAN, World, world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -78,6 +79,7 @@ class Walk:
 
     place: World
     document: dict[str, Any]
+    described: Document
     session_id: str
     people: Mapping[str, dict[str, str]]
     """Headers of a platform, a clinician, a client and a stranger."""
@@ -120,6 +122,8 @@ class Walk:
             self.wrong.append(
                 f"{method} {address[:120]} {list(headers)} {(content or b'')[:80]!r} -> {status} {body[:200]!r}"
             )
+        if slug and not self.described.knows_problem(method, answer.request.url.path, status, slug):
+            self.wrong.append(f"{method} {address[:120]} -> {status} {slug}: not in the document")
         self.seen.add(slug)
         return status, slug
 
@@ -156,7 +160,7 @@ async def walk(place: World) -> Walk:
     tokens = {join["role"]: {"Authorization": f"Bearer {join['token']}"} for join in made["join"]}
     document = (await place.http.get("/openapi.json")).json()
     who = {"platform": {"Authorization": "Bearer dev"}, **tokens, "stranger": {}}
-    return Walk(place, document, made["session"]["id"], who)
+    return Walk(place, document, Document(document), made["session"]["id"], who)
 
 
 async def test_methods(walk: Walk) -> None:

@@ -53,7 +53,7 @@ async def test_a_whole_call_and_what_is_left_of_it(tmp_path: Path) -> None:
     assert not result.codeword_leaked
     assert result.ledger_closed
     assert result.wer <= 0.15
-    assert result.captions_final >= 4
+    assert result.captions_final >= 3
     assert result.transcript_segments == result.captions_final
     assert result.note_sentences > 0
     assert result.evidence_missing == 0

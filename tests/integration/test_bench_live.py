@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +11,28 @@ import pytest
 
 from bot.bench import live, noise
 from bot.demo.dialogue import load
+from bot.demo.packets import RTP_RATE_HZ, read_sound
 from bot.errors import ConfigInvalid
 
-SECONDS = 9.0
+BEGINS_MS, SECONDS = 11_400, 7.8
+"""A stretch of the bundled conversation in which both speak."""
 
 
 def a_recording(folder: Path) -> Path:
-    """The bundled conversation under the names of a recorded call."""
+    """That stretch, under the names of a recorded call."""
     dialogue = load()
     roles = {"clinician": "doctor", "client": "patient"}
     for lane, role in roles.items():
-        shutil.copy(dialogue.path(lane), folder / f"call.{role}.opus")
+        write_stretch(lane, folder / f"call.{role}.opus")
     turns = [
-        {"speaker": roles[t.lane], "text": t.text, "start_ms": t.start_ms, "end_ms": t.end_ms} for t in dialogue.turns
+        {
+            "speaker": roles[t.lane],
+            "text": t.text,
+            "start_ms": t.start_ms - BEGINS_MS,
+            "end_ms": t.end_ms - BEGINS_MS,
+        }
+        for t in dialogue.turns
+        if t.start_ms >= BEGINS_MS
     ]
     (folder / "call.json").write_text(json.dumps({"turns": turns}))
     return folder / "call"
@@ -32,7 +41,7 @@ def a_recording(folder: Path) -> Path:
 @pytest.mark.timeout(300)
 async def test_a_call_is_measured(tmp_path: Path) -> None:
     lines: list[str] = []
-    figures = await live.run(a_recording(tmp_path), SECONDS, warm_up_s=3.0, progress=lines.append)
+    figures = await live.run(a_recording(tmp_path), SECONDS, warm_up_s=1.0, progress=lines.append)
 
     assert figures["wer"]["all"] <= figures["wer_offline"]["all"] + 0.2
     assert figures["wer_offline"]["all"] <= 0.1
@@ -55,16 +64,16 @@ async def test_a_recording_that_is_not_there(tmp_path: Path) -> None:
 
 def test_noise_is_counted_by_file_and_speech_is_not_silence(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
-    shutil.copy(load().path("client"), tmp_path / "sub" / "speech.opus")
+    write_stretch("client", tmp_path / "sub" / "speech.opus")
     (tmp_path / "notes.txt").write_text("no audio")
     hiss = np.random.default_rng(1).normal(0, 1500, 16_000 * 4).astype(np.int16)
-    _write_wav(tmp_path / "hiss.wav", hiss)
+    write_wav(tmp_path / "hiss.wav", hiss, 16_000)
     figures = noise.run(tmp_path, progress=lambda _: None)
     assert figures["files"] == 2
     assert figures["by_file"]["hiss.wav"] == 0
-    assert figures["by_file"]["sub/speech.opus"] > 40
+    assert figures["by_file"]["sub/speech.opus"] > 8
     assert figures["words"] == sum(figures["by_file"].values())
-    assert figures["seconds"] == pytest.approx(4 + load().duration_ms / 1000, abs=0.2)
+    assert figures["seconds"] == pytest.approx(4 + SECONDS, abs=0.2)
 
 
 def test_a_folder_without_audio(tmp_path: Path) -> None:
@@ -74,9 +83,13 @@ def test_a_folder_without_audio(tmp_path: Path) -> None:
         noise.run(tmp_path / "nowhere", progress=lambda _: None)
 
 
-def _write_wav(path: Path, pcm: np.typing.NDArray[np.int16]) -> None:
-    import wave
+def write_stretch(lane: str, path: Path) -> None:
+    """The stretch of a lane; what a file holds is told from its content, not from its name."""
+    first = BEGINS_MS * RTP_RATE_HZ // 1000
+    write_wav(path, read_sound(load().path(lane))[first : first + int(SECONDS * RTP_RATE_HZ)], RTP_RATE_HZ)
 
+
+def write_wav(path: Path, pcm: np.typing.NDArray[np.int16], rate_hz: int) -> None:
     with wave.open(str(path), "wb") as out:
-        out.setparams((1, 2, 16_000, 0, "NONE", ""))
+        out.setparams((1, 2, rate_hz, 0, "NONE", ""))
         out.writeframes(pcm.tobytes())

@@ -44,6 +44,7 @@ async def test_a_disk_that_fills_up_in_a_call(tmp_path: Path) -> None:
                 await call.begin()
                 disk.fill()
                 call.play()
+                store = place.service.services.store
                 live = await place.service.services.live.of(call.session_id)
                 assert isinstance(live, LiveSession)
                 clinician = call.clinician
@@ -51,7 +52,9 @@ async def test_a_disk_that_fills_up_in_a_call(tmp_path: Path) -> None:
                 assert DISK_FULL not in warnings(call.client), "clients are not troubled with it"
                 words = live.media._words  # type: ignore[union-attr]
                 await clinician.until(lambda: words.depth >= len(SAID), "words that wait for the disk", 60)
-                assert (await place.get(path))["capture"] == "capturing"
+                session = await place.get(path)
+                assert session["capture"] == "capturing"
+                assert DISK_FULL in {warning["slug"] for warning in session["warnings"]}
 
                 with pytest.raises(CallFailed, match="overloaded"):
                     await clinician.control("pause")
@@ -65,6 +68,7 @@ async def test_a_disk_that_fills_up_in_a_call(tmp_path: Path) -> None:
                 await clinician.control("finish")
             session = await place.until(call.session_id, "note", "draft")
             assert session["audio"] == "erased"
+            assert DISK_FULL in {w["slug"] for w in (await store.warnings_of([call.session_id]))[call.session_id]}
             assert all(lane["ledger_closes"] for lane in session["lanes"])
             assert all(lane["ledger"]["lost"] == 0 for lane in session["lanes"])
             transcript = await place.get(f"{path}/transcript")

@@ -58,6 +58,10 @@ async def test_what_could_not_be_recognised_is_said_kept_and_recognised_after_th
             await call.clinician.until(lambda: bool(warned()), "the warning", 30)
             assert [(w["slug"], w["participant_id"]) for w in warned()] == [("words-set-aside", CLIENT)]
             assert not [h for h in call.client.heard if h.message["type"] == "warning"], "for clinicians only"
+            path = f"/v1/sessions/{call.session_id}"
+            [told] = (await place.get(path))["warnings"]
+            assert (told["slug"], told["participant_id"]) == ("words-set-aside", CLIENT)
+            assert (await place.get("/v1/sessions"))["items"][0]["warnings"] == [told]
             await call.clinician.until(
                 lambda: any(h.message.get("final") and "at work" in h.message["text"].lower() for h in seen),
                 "later words",
@@ -73,6 +77,7 @@ async def test_what_could_not_be_recognised_is_said_kept_and_recognised_after_th
             await call.clinician.control("finish")
             session = await place.until(call.session_id, "note", "draft")
         assert session["transcript"] == "ready"
+        assert session["warnings"] == [], "they were recognised after all"
         assert session["audio"] == "erased"
         assert not await chunks(place)
         transcript = await place.get(f"/v1/sessions/{call.session_id}/transcript")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -41,7 +40,7 @@ class Process:
 
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[tuple[Process, Place]]:
-    """Start it; it is killed at the end if it still runs."""
+    """Start it; it is ended at the end if it still runs, and its Valkey with it."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot", "serve", "--dev", "--port", "0",
         env=environment(folder, QUIETNOTE_LOG_LEVEL="WARNING"),
@@ -56,9 +55,13 @@ async def serving(folder: Path) -> AsyncIterator[tuple[Process, Place]]:
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30.0, trust_env=False) as http:
             yield served, Place(url, folder / "data", http)
     finally:
-        with contextlib.suppress(ProcessLookupError):
+        if process.returncode is None:
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), WITHIN_S)
+        except TimeoutError:
             process.kill()
-        await process.wait()
+            await process.wait()
         await reader
 
 

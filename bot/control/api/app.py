@@ -25,7 +25,7 @@ from bot.control.api import (
     sessions,
 )
 from bot.control.api.edge import Edge
-from bot.control.api.pages import UI, Assets, page_routes
+from bot.control.api.pages import UI, Assets, lost, page_routes
 from bot.control.services import Services
 from bot.events import SessionEvent
 
@@ -60,7 +60,7 @@ def create_app(services: Services) -> FastAPI:
 
     services.store.listen(app.state.streams.on_event)
     services.store.listen(count)
-    problems.install(app)
+    problems.install(app, lost=lost)
     openapi.install(app)
     for part in (health, auth, join, sessions, capture, events, notes, inbox, receipts, clinics, rooms):
         app.include_router(part.router)

@@ -1,4 +1,9 @@
-"""Signing in and out of the pages."""
+"""Signing in and out of the pages.
+
+No POST here gives an answer twice under an ``Idempotency-Key``. The answer of a sign-in is a live cookie: to keep it
+for a day would put into the database what it otherwise holds as a hash only, and would give it again to whoever repeats
+the request, after signing out too. Signing in again makes another sign-in; signing out twice leaves nobody signed in.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,13 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from bot.control.api import bodies
+from bot.control.api import answers, bodies
 from bot.control.api.deps import Called, Served, services_of
+from bot.control.api.gives import gives
 from bot.control.auth import COOKIE, dev_mode
 from bot.control.limits import Limit
 from bot.control.services import Services
-from bot.errors import ConfigInvalid, NotFound, Unauthorized
+from bot.errors import ConfigInvalid, NotFound, Overloaded, RateLimited, Unauthorized
 from bot.store.users import SignIn, UserRecord
 
 router = APIRouter(prefix="/v1/auth", tags=["signing in"])
@@ -25,11 +31,22 @@ PER_ADDRESS = Limit(tries=50, window_s=300)
 """Tries from one network address: a whole practice may share one."""
 DEMO_EMAIL = "clinician@demo.invalid"
 DEMO_NAME = "Demo Clinician"
+SETS_COOKIE = {
+    "Set-Cookie": {"description": f"`{COOKIE}`, for this site's pages only.", "schema": {"type": "string"}},
+}
 
 
-@router.post("/login", summary="Sign in")
+@router.post(
+    "/login",
+    summary="Sign in",
+    responses=gives(answers.SignedIn, Unauthorized, RateLimited, Overloaded, headers=SETS_COOKIE),
+)
 async def login(request: Request, body: bodies.LoginBody, services: Served) -> Response:
-    """Sets the cookie, and gives the CSRF token that changes must carry. An Idempotency-Key means nothing here."""
+    """Sets the cookie, and gives the CSRF token that changes must carry.
+
+    An `Idempotency-Key` means nothing here: an answer that can be had again would be a live cookie that outlasts
+    signing out. Each sign-in is a new one.
+    """
     address = request.client.host if request.client else "unknown"
     await services.limiter.check("login-from", address, PER_ADDRESS)
     await services.limiter.check("login-as", body.email.strip().lower(), PER_PERSON)
@@ -42,17 +59,27 @@ async def login(request: Request, body: bodies.LoginBody, services: Served) -> R
     return _signed_in(services, await services.users.sign_in(user.id))
 
 
-@router.post("/dev-login", summary="Sign in as the demo clinician (development mode only)")
+@router.post(
+    "/dev-login",
+    summary="Sign in as the demo clinician (development mode only)",
+    responses=gives(answers.SignedIn, NotFound, Overloaded, headers=SETS_COOKIE),
+)
 async def dev_login(services: Served) -> Response:
-    """There is no such address unless the service runs in development mode on a loopback address."""
+    """There is no such address unless the service runs in development mode on a loopback address.
+
+    An `Idempotency-Key` means nothing here, as with signing in.
+    """
     if not dev_mode(services.settings):
         raise NotFound
     return _signed_in(services, await services.users.sign_in((await demo_user(services)).id))
 
 
-@router.post("/logout", status_code=204, summary="Sign out")
+@router.post("/logout", status_code=204, summary="Sign out", responses=gives(None, status=204))
 async def logout(request: Request, caller: Called) -> Response:
-    """Forgets the browser."""
+    """Forgets the browser.
+
+    An `Idempotency-Key` means nothing here: a second time the cookie is unknown, and nobody is signed in either way.
+    """
     cookie = request.cookies.get(COOKIE)
     if cookie is not None and caller.user is not None:
         await services_of(request).users.sign_out(cookie)
@@ -61,7 +88,7 @@ async def logout(request: Request, caller: Called) -> Response:
     return response
 
 
-@router.get("/me", summary="Who is signed in")
+@router.get("/me", summary="Who is signed in", responses=gives(answers.Me))
 async def me(caller: Called, services: Served) -> dict[str, Any]:
     """The signed-in person, their CSRF token, and whether this is development mode."""
     if caller.user is None or caller.csrf is None:

@@ -5,23 +5,38 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
-from bot.control.api import bodies
-from bot.control.api.deps import Answer, Called, Served, once
+from bot.control.api import answers, bodies
+from bot.control.api.deps import Answer, Called, Once, Served
+from bot.control.api.gives import gives
 from bot.control.auth import Caller, session_for
 from bot.control.capture import Ack, Action, Actor, ActorKind, permit
 from bot.control.services import Services
-from bot.errors import ConfigInvalid, Forbidden, NotFound
+from bot.errors import (
+    AiFeaturesDisabled,
+    ClientNotPresent,
+    ConfigInvalid,
+    Forbidden,
+    InvalidTransition,
+    NotFound,
+    PreconditionFailed,
+)
 from bot.events import ConsentState, Role
 from bot.store.records import SessionRecord
 
 router = APIRouter(prefix="/v1/sessions/{session_id}", tags=["capture"])
 
 
-@router.post("/capture", summary="Start, pause, resume, finish or discard")
+@router.post(
+    "/capture",
+    summary="Start, pause, resume, finish or discard",
+    responses=gives(
+        answers.Acknowledged, AiFeaturesDisabled, NotFound, InvalidTransition, ClientNotPresent, PreconditionFailed
+    ),
+)
 async def capture(
-    request: Request, session_id: str, body: bodies.CaptureBody, caller: Called, services: Served
+    session_id: str, body: bodies.CaptureBody, caller: Called, services: Served, once: Once
 ) -> Response:
     """The answer's ``effective_at_ms`` is on the call's clock; nothing said after it is kept while paused."""
     record = await session_for(services, caller, session_id)
@@ -33,7 +48,7 @@ async def capture(
         ack = await live.capture(actor, body.action, message_id=body.message_id, seq=body.seq)
         return 200, acknowledged(ack)
 
-    return await once(request, services, work, clinic_id=record.clinic_id, who=caller.who)
+    return await once(work, clinic_id=record.clinic_id, who=caller.who)
 
 
 async def _acting(services: Services, caller: Caller, record: SessionRecord, clinician_id: str | None) -> Actor:
@@ -51,7 +66,11 @@ async def _acting(services: Services, caller: Caller, record: SessionRecord, cli
     return replace(caller.actor, participant_id=clinician_id)
 
 
-@router.put("/participants/{participant_id}/consent", summary="Give, refuse or withdraw one's own consent")
+@router.put(
+    "/participants/{participant_id}/consent",
+    summary="Give, refuse or withdraw one's own consent",
+    responses=gives(answers.ConsentAcknowledged, NotFound, InvalidTransition, PreconditionFailed),
+)
 async def consent(
     session_id: str, participant_id: str, body: bodies.ConsentBody, caller: Called, services: Served
 ) -> dict[str, Any]:
@@ -77,10 +96,12 @@ async def consent(
     return {"participant_id": participant_id, "consent": decision.value, **acknowledged(ack)}
 
 
-@router.post("/participants/{participant_id}/admit", summary="Let somebody in from the waiting room")
-async def admit(
-    request: Request, session_id: str, participant_id: str, caller: Called, services: Served
-) -> Response:
+@router.post(
+    "/participants/{participant_id}/admit",
+    summary="Let somebody in from the waiting room",
+    responses=gives(answers.Admitted, NotFound),
+)
+async def admit(session_id: str, participant_id: str, caller: Called, services: Served, once: Once) -> Response:
     """Letting in somebody who is in already is no change."""
     record = await session_for(services, caller, session_id)
     permit(caller.actor, Action.ADMIT)
@@ -92,7 +113,7 @@ async def admit(
         await live.admit(caller.actor, participant_id)
         return 200, {"participant_id": participant_id, "admitted": True}
 
-    return await once(request, services, work, clinic_id=record.clinic_id, who=caller.who)
+    return await once(work, clinic_id=record.clinic_id, who=caller.who)
 
 
 def acknowledged(ack: Ack) -> dict[str, Any]:

@@ -6,7 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from bot.control.api import answers
 from bot.control.api.deps import Called, Served
+from bot.control.api.gives import ETAG, gives
 from bot.control.auth import need_scope
 from bot.control.capture import ActorKind
 from bot.errors import Forbidden, NotFound
@@ -14,7 +16,11 @@ from bot.errors import Forbidden, NotFound
 router = APIRouter(prefix="/v1/clinics", tags=["clinics"])
 
 
-@router.get("/{clinic_id}/config", summary="Read a clinic's configuration")
+@router.get(
+    "/{clinic_id}/config",
+    summary="Read a clinic's configuration",
+    responses=gives(answers.ClinicConfiguration, NotFound, headers=ETAG),
+)
 async def config(clinic_id: str, response: Response, caller: Called, services: Served) -> dict[str, Any]:
     """The current version. The ``ETag`` is its number."""
     if caller.actor.kind is ActorKind.PARTICIPANT:

@@ -25,12 +25,14 @@ from starlette.types import Receive, Scope, Send
 from bot.clinics import ClinicConfig
 from bot.control import channel
 from bot.control.api import views
+from bot.control.api.answers.stream import EVENTS
 from bot.control.api.deps import Called, Served
+from bot.control.api.gives import gives
 from bot.control.auth import Caller, session_for
 from bot.control.capture import Action, permit
 from bot.control.outbox import Outbox
 from bot.control.services import Services
-from bot.errors import ConfigInvalid, Overloaded, TranscriptPurged
+from bot.errors import ConfigInvalid, NotFound, Overloaded, TranscriptPurged
 from bot.events import CaptureState, SessionEvent
 from bot.store.bus import live_channel
 from bot.store.ground import words_scope
@@ -48,6 +50,20 @@ FORWARDED = frozenset({"caption", "levels", "ledger", "lag", "warning", "progres
 BATCH = 500
 """Changes read from the database at once."""
 _CHANGED: Mapping[str, Any] = {"type": "_changed"}
+EVENT_STREAM = "text/event-stream"
+DESCRIBED: Mapping[str, Any] = {
+    "schema": {
+        "type": "string",
+        "description": "Blocks of `event:`, `data:` (JSON on one line) and, for `change` and `state`, `id:`. The "
+        "events: "
+        + ", ".join(f"`{name}` ({model.__name__})" for name, model in EVENTS.items())
+        + ". A comment, `: heartbeat`, comes while nothing else does; `retry:` (milliseconds) stands first.",
+    },
+    "x-events": {name: {"$ref": f"#/components/schemas/{model.__name__}"} for name, model in EVENTS.items()},
+    "example": 'id: 12\nevent: change\ndata: {"seq": 12, "kind": "capture.paused", "at": '
+    '"2026-03-02T10:00:00.000Z", "data": {}}\n\n',
+}
+"""The stream as the OpenAPI document tells it: each event's ``data`` has a schema of its own."""
 
 
 class StreamHub:
@@ -80,14 +96,18 @@ class StreamHub:
     "/v1/sessions/{session_id}/events",
     summary="Follow a session by server-sent events",
     response_class=Response,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses=gives(None, NotFound, says="A stream of events until the reader goes, or its credentials end.")
+    | {200: {"content": {EVENT_STREAM: DESCRIBED}}},
 )
 async def events(
     request: Request,
     session_id: str,
     caller: Called,
     services: Served,
-    last_event_id: Annotated[str | None, Header(max_length=20)] = None,
+    last_event_id: Annotated[
+        str | None,
+        Header(alias="Last-Event-ID", max_length=20, description="The last `id` that was read: resumes after it."),
+    ] = None,
 ) -> Response:
     """States, captions, levels and progress until the reader goes, or its credentials end."""
     record = await session_for(services, caller, session_id)
@@ -106,7 +126,7 @@ async def events(
 class EventStream(Response):
     """One open stream. It owns its tasks: they end when the reader goes, the service stops, or the time is up."""
 
-    media_type = "text/event-stream"
+    media_type = EVENT_STREAM
 
     def __init__(
         self, services: Services, hub: StreamHub, caller: Caller, record: SessionRecord, *, after: int | None
@@ -142,6 +162,18 @@ class EventStream(Response):
             (b"x-accel-buffering", b"no"),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        left = False
+        try:
+            left = await self._run(receive, send)
+        except asyncio.CancelledError:
+            if not self._services.stopping.is_set():
+                raise
+            # the service stops, and the server's patience ended first: that is the stream's end and no fault
+        if not left:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _run(self, receive: Receive, send: Send) -> bool:
+        """Send until it is over; True when the reader left."""
         self._hub.add(self)
         self._services.metrics.streams.inc()
         pump = asyncio.create_task(self._pump(send), name=f"stream:{self.session_id}")
@@ -160,8 +192,7 @@ class EventStream(Response):
         if fault is not None and not isinstance(fault, OSError):  # an OSError is a reader who went away
             # the reader comes back with its last id; nothing that matters is lost
             log.error("event_stream_failed", session_id=self.session_id, error=type(fault).__name__)
-        if gone.cancelled():
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return not gone.cancelled()
 
     def _time_left_s(self) -> float | None:
         until = self._caller.expires_at_s
@@ -231,8 +262,7 @@ class EventStream(Response):
             yield frame("state", self._state(record), event_id=self._seq)
 
     def _state(self, record: SessionRecord) -> dict[str, Any]:
-        full = views.states(record)
-        shown = full if self._whole else {name: full[name] for name in views.CLIENT_STATES}
+        shown = views.states(record) if self._whole else views.states_for_client(record)
         return {
             "session_id": record.id,
             **shown,

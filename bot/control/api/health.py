@@ -9,7 +9,9 @@ import structlog
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
+from bot.control.api import answers
 from bot.control.api.deps import Served
+from bot.control.api.gives import gives
 from bot.control.auth import dev_mode
 from bot.control.services import HealthCheck
 from bot.metrics import CONTENT_TYPE
@@ -21,13 +23,18 @@ router = APIRouter(tags=["health"])
 CHECK_TIMEOUT_S = 5.0
 
 
-@router.get("/healthz", summary="Liveness")
+@router.get("/healthz", summary="Liveness", responses=gives(answers.Liveness))
 async def healthz(services: Served) -> dict[str, Any]:
     """Answers while the process serves at all. ``dev`` tells the pages that the demo sign-in exists."""
     return {"status": "ok", "dev": dev_mode(services.settings)}
 
 
-@router.get("/readyz", summary="Readiness", responses={503: {"description": "Something is missing; it is named."}})
+@router.get(
+    "/readyz",
+    summary="Readiness",
+    responses=gives(answers.Readiness)
+    | gives(answers.Readiness, status=503, says="Something is missing; it is named."),
+)
 async def readyz(services: Served) -> Response:
     """200 when the main job can be done, else 503 with what is missing."""
     names = sorted(services.health)
@@ -50,7 +57,12 @@ async def _ask(name: str, check: HealthCheck) -> str | None:
         return "Its check failed."
 
 
-@router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(services: Served) -> Response:
     """Numbers of this process: no ids, no words."""
     text = await asyncio.to_thread(services.metrics.render)  # it reads the process's own figures from the system

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
-from bot.control.api import views
-from bot.control.api.deps import Answer, Called, Cursor, Limit, Served, once, page
+from bot.control.api import answers, views
+from bot.control.api.deps import Answer, Called, Cursor, Limit, Once, Served, page
+from bot.control.api.gives import gives
 from bot.control.auth import Caller, need_scope
 from bot.control.capture import Action, ActorKind, permit
-from bot.errors import Forbidden
+from bot.errors import Forbidden, NotFound
 
 router = APIRouter(prefix="/v1/inbox", tags=["inbox"])
 
 
-@router.get("", summary="List inbox items, newest first")
+@router.get("", summary="List inbox items, newest first", responses=gives(answers.Inbox))
 async def inbox(
     caller: Called, services: Served, limit: Limit = 50, cursor: Cursor = None, unread: bool = False
 ) -> dict[str, Any]:
@@ -29,8 +30,8 @@ async def inbox(
     return page([views.inbox_item(item) for item in items], following, unread=count)
 
 
-@router.post("/{item_id}/read", summary="Mark an item as read")
-async def read(request: Request, item_id: str, caller: Called, services: Served) -> Response:
+@router.post("/{item_id}/read", summary="Mark an item as read", responses=gives(answers.InboxItem, NotFound))
+async def read(item_id: str, caller: Called, services: Served, once: Once) -> Response:
     """Marking it again is no change."""
     _may_read(caller)
     clinic_id = caller.actor.clinic_id
@@ -39,7 +40,7 @@ async def read(request: Request, item_id: str, caller: Called, services: Served)
         item = await services.store.inbox_read(item_id, clinic_id=clinic_id, clinician_user_id=caller.actor.user_id)
         return 200, views.inbox_item(item)
 
-    return await once(request, services, work, clinic_id=clinic_id, who=caller.who)
+    return await once(work, clinic_id=clinic_id, who=caller.who)
 
 
 def _may_read(caller: Caller) -> None:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from bot.control.api import bodies, views
-from bot.control.api.deps import Answer, Served, once
+from bot.control.api import answers, bodies, views
+from bot.control.api.deps import Answer, Once, Served
+from bot.control.api.gives import gives
 from bot.control.api.sessions import token_for
 from bot.control.limits import Limit
-from bot.errors import NotFound
+from bot.errors import NotFound, Overloaded, RateLimited
 
 router = APIRouter(tags=["joining"])
 
 PER_ADDRESS = Limit(tries=60, window_s=60)
 
 
-@router.post("/v1/join", summary="Join with the code of a personal link")
-async def join(request: Request, body: bodies.JoinBody, services: Served) -> Response:
+@router.post(
+    "/v1/join",
+    summary="Join with the code of a personal link",
+    responses=gives(answers.Seat, NotFound, RateLimited, Overloaded),
+)
+async def join(request: Request, body: bodies.JoinBody, services: Served, once: Once) -> Response:
     """The link is ``/join/<session_id>#<code>``: a browser keeps the part after ``#`` to itself, and sends it here."""
     address = request.client.host if request.client else "unknown"
     await services.limiter.check("join-from", address, PER_ADDRESS)
@@ -32,4 +37,4 @@ async def join(request: Request, body: bodies.JoinBody, services: Served) -> Res
             "participant": views.participant(person),
         }
 
-    return await once(request, services, work, clinic_id=record.clinic_id, who=f"invite:{record.id}:{person.id}")
+    return await once(work, clinic_id=record.clinic_id, who=f"invite:{record.id}:{person.id}")

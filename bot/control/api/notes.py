@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Response
 
-from bot.control.api import bodies, views
-from bot.control.api.deps import Answer, Called, Cursor, Limit, Served, once, page
+from bot.control.api import answers, bodies, views
+from bot.control.api.deps import Answer, Called, Cursor, Limit, Once, Served, page
+from bot.control.api.gives import ETAG, gives
 from bot.control.auth import Caller, need_scope, session_for
 from bot.control.capture import Action, ActorKind, permit
 from bot.control.services import Services
-from bot.errors import ConfigInvalid, Forbidden
+from bot.errors import ConfigInvalid, Forbidden, InvalidTransition, NotFound, PreconditionFailed, SessionLocked
 from bot.store.records import NoteRecord
 
 router = APIRouter(prefix="/v1/notes", tags=["notes"])
 
 _ETAG = re.compile(r'(?:W/)?"(\d{1,9})"')
+IfMatch = Annotated[str | None, Header(alias="If-Match", description="The `ETag` that reading the note gave.")]
 
 
-@router.get("", summary="List notes, newest session first")
+@router.get("", summary="List notes, newest session first", responses=gives(answers.Notes))
 async def list_notes(
     caller: Called, services: Served, limit: Limit = 50, cursor: Cursor = None
 ) -> dict[str, Any]:
@@ -36,7 +38,7 @@ async def list_notes(
     return page([views.note_summary(summary) for summary in summaries], following)
 
 
-@router.get("/{note_id}", summary="Read a note")
+@router.get("/{note_id}", summary="Read a note", responses=gives(answers.Note, NotFound, headers=ETAG))
 async def read(note_id: str, response: Response, caller: Called, services: Served) -> dict[str, Any]:
     """Sections, sentences, and each sentence's evidence. The ``ETag`` is the note's version."""
     note = await _note_for(services, caller, note_id)
@@ -45,9 +47,18 @@ async def read(note_id: str, response: Response, caller: Called, services: Serve
     return note_view(note)
 
 
-@router.post("/{note_id}/sign", summary="Sign a note")
+@router.post(
+    "/{note_id}/sign",
+    summary="Sign a note",
+    responses=gives(answers.Note, NotFound, InvalidTransition, SessionLocked, PreconditionFailed),
+)
 async def sign(
-    request: Request, note_id: str, caller: Called, services: Served, body: bodies.SignBody | None = None
+    note_id: str,
+    caller: Called,
+    services: Served,
+    once: Once,
+    if_match: IfMatch = None,
+    body: bodies.SignBody | None = None,
 ) -> Response:
     """Closes the note and destroys the transcript.
 
@@ -56,7 +67,7 @@ async def sign(
     """
     note = await _note_for(services, caller, note_id)
     permit(caller.actor, Action.SIGN)
-    version = _version(request, body)
+    version = _version(if_match, body)
 
     async def work() -> Answer:
         signed = await services.store.sign(
@@ -64,7 +75,7 @@ async def sign(
         )
         return 200, note_view(signed)
 
-    return await once(request, services, work, clinic_id=caller.actor.clinic_id, who=caller.who)
+    return await once(work, clinic_id=caller.actor.clinic_id, who=caller.who)
 
 
 async def _note_for(services: Services, caller: Caller, note_id: str) -> NoteRecord:
@@ -75,8 +86,7 @@ async def _note_for(services: Services, caller: Caller, note_id: str) -> NoteRec
     return note
 
 
-def _version(request: Request, body: bodies.SignBody | None) -> int | None:
-    header = request.headers.get("if-match")
+def _version(header: str | None, body: bodies.SignBody | None) -> int | None:
     if header is None or header.strip() == "*":
         return body.version if body is not None else None
     match = _ETAG.fullmatch(header.strip())

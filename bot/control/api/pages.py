@@ -6,7 +6,7 @@ import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -48,6 +48,11 @@ SECURITY_HEADERS: Mapping[str, str] = {
 
 NO_STORE = "no-store"
 
+NOT_FOUND = "notfound.html"
+"""What a browser sees at an address that is no page."""
+API = ("/v1", "/openapi.json", "/.well-known")
+"""Where programs ask, and are always answered as programs."""
+
 PAGES: Mapping[str, str] = {
     "/": "start.html",
     "/signin": "signin.html",
@@ -74,6 +79,17 @@ class Assets(StaticFiles):
         response = await super().get_response(path, scope)
         response.headers["Cache-Control"] = "no-cache"
         return response
+
+
+def lost(request: Request) -> Response | None:
+    """The page for a person at an address that does not exist; None for whoever is no browser on a page."""
+    path = request.url.path
+    if request.method != "GET" or any(path == part or path.startswith(f"{part}/") for part in API):
+        return None
+    kinds = (part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "").split(","))
+    if "text/html" not in kinds:
+        return None
+    return FileResponse(UI / NOT_FOUND, status_code=404, media_type="text/html", headers={"Cache-Control": NO_STORE})
 
 
 def page_routes(folder: Path) -> APIRouter:

@@ -7,8 +7,9 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from bot.control.api import views
+from bot.control.api import answers, views
 from bot.control.api.deps import Called, Served, page
+from bot.control.api.gives import gives
 from bot.control.auth import session_for
 from bot.control.capture import Action, permit
 from bot.errors import NotFound
@@ -16,7 +17,11 @@ from bot.errors import NotFound
 router = APIRouter(tags=["receipts"])
 
 
-@router.get("/v1/sessions/{session_id}/receipts", summary="List erasure receipts")
+@router.get(
+    "/v1/sessions/{session_id}/receipts",
+    summary="List erasure receipts",
+    responses=gives(answers.Receipts, NotFound),
+)
 async def receipts(session_id: str, caller: Called, services: Served) -> dict[str, Any]:
     """What was destroyed and when; each receipt's exact signed bytes are at its ``href``."""
     await session_for(services, caller, session_id)
@@ -25,7 +30,11 @@ async def receipts(session_id: str, caller: Called, services: Served) -> dict[st
     return page([views.receipt(record, json.loads(record.body)) for record in found], None)
 
 
-@router.get("/v1/sessions/{session_id}/receipts/{receipt_id}", summary="Download a receipt")
+@router.get(
+    "/v1/sessions/{session_id}/receipts/{receipt_id}",
+    summary="Download a receipt",
+    responses=gives(answers.AudioReceipt | answers.TranscriptReceipt, NotFound),
+)
 async def receipt(session_id: str, receipt_id: str, caller: Called, services: Served) -> Response:
     """The file as it was signed, for ``quietnote receipt verify``."""
     await session_for(services, caller, session_id)
@@ -38,7 +47,11 @@ async def receipt(session_id: str, receipt_id: str, caller: Called, services: Se
     raise NotFound
 
 
-@router.get("/.well-known/quietnote-receipt-keys.json", summary="Public keys of receipts")
+@router.get(
+    "/.well-known/quietnote-receipt-keys.json",
+    summary="Public keys of receipts",
+    responses=gives(answers.ReceiptKeys),
+)
 async def keys(services: Served) -> dict[str, Any]:
     """A JSON Web Key Set with the Ed25519 keys this service signs receipts with."""
     return services.signer.public_keys()

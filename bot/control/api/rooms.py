@@ -213,26 +213,27 @@ class Page:
             except ProblemError as error:
                 await self.send({"type": "problem", "problem": channel.problem_of(error)})
             except asyncio.QueueFull:
-                await self.send({"type": "problem", "problem": channel.problem_of(Overloaded("Too much signalling."))})
+                full = channel.problem_of(Overloaded("Too much signalling."))
+                await self.send({"type": "problem", "problem": full} | channel.ANSWERS_SIGNAL)
 
     async def _signal_all(self, member: Member, live: LiveSession) -> None:
         while True:
-            await self._take(member, live, await self._signals.get())
+            await self._take(member, live, await self._signals.get(), **channel.ANSWERS_SIGNAL)
 
-    async def _take(self, member: Member, live: LiveSession, message: Mapping[str, Any]) -> None:
+    async def _take(self, member: Member, live: LiveSession, message: Mapping[str, Any], **about: str) -> None:
         try:
             await live.page_message(member, self, message)
         except ProblemError as error:
-            await self.send({"type": "problem", "problem": channel.problem_of(error)})
+            await self.send({"type": "problem", "problem": channel.problem_of(error)} | about)
         except Exception as error:  # noqa: BLE001 - one bad message must not end the call
-            await self._own_fault(error)
+            await self._own_fault(error, **about)
 
-    async def _own_fault(self, error: Exception) -> None:
+    async def _own_fault(self, error: Exception, **about: str) -> None:
         reference = new_reference()
         log.error(
             "page_message_failed", reference=reference, error=type(error).__name__, where=where(error.__traceback__)
         )
-        await self.send({"type": "problem", "problem": internal_body(reference)})
+        await self.send({"type": "problem", "problem": internal_body(reference)} | about)
 
     # -- frames ------------------------------------------------------------------------------------------------------
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from bot.control.api import bodies, views
-from bot.control.api.deps import Answer, Called, Cursor, Limit, Served, once, page
+from bot.control.api import answers, bodies, views
+from bot.control.api.deps import Answer, Called, Cursor, Limit, Once, Served, page
+from bot.control.api.gives import gives
 from bot.control.auth import Caller, need_scope, session_for
 from bot.control.capture import Action, ActorKind, permit
 from bot.control.lobby import BOT_ID
 from bot.control.services import Services
 from bot.control.tokens import LIFETIME
-from bot.errors import ConfigInvalid, Forbidden, NotFound
+from bot.errors import ConfigInvalid, Forbidden, NotFound, SessionLocked, TranscriptPurged
 from bot.events import Role
 from bot.store.records import NewParticipant, NewSession, SessionRecord
 
@@ -25,8 +27,10 @@ CODE_BYTES = 24
 """Randomness of an invitation's code: 192 bits."""
 
 
-@router.post("", status_code=201, summary="Make a session")
-async def create(request: Request, body: bodies.NewSessionBody, caller: Called, services: Served) -> Response:
+@router.post("", status_code=201, summary="Make a session", responses=gives(answers.NewSession, NotFound, status=201))
+async def create(
+    request: Request, body: bodies.NewSessionBody, caller: Called, services: Served, once: Once
+) -> Response:
     """A session, and for each participant a join token and a personal link. The link carries its code as a fragment."""
     need_scope(caller, "sessions")
     if caller.actor.kind is ActorKind.PARTICIPANT:
@@ -52,7 +56,7 @@ async def create(request: Request, body: bodies.NewSessionBody, caller: Called, 
         ]
         return 201, {"session": views.session(record, people), "join": join}
 
-    return await once(request, services, work, clinic_id=caller.actor.clinic_id, who=caller.who)
+    return await once(work, clinic_id=caller.actor.clinic_id, who=caller.who)
 
 
 def _new_session(body: bodies.NewSessionBody, caller: Caller, services: Services) -> tuple[NewSession, dict[str, str]]:
@@ -114,7 +118,7 @@ def base_url(services: Services, request: Request) -> str:
     return str(request.base_url).rstrip("/")
 
 
-@router.get("", summary="List sessions, newest first")
+@router.get("", summary="List sessions, newest first", responses=gives(answers.Sessions))
 async def list_sessions(
     caller: Called, services: Served, limit: Limit = 50, cursor: Cursor = None
 ) -> dict[str, Any]:
@@ -125,10 +129,24 @@ async def list_sessions(
     records, following = await services.store.list(
         caller.actor.clinic_id, limit=limit, cursor=cursor, clinician_user_id=caller.actor.user_id
     )
-    return page([views.session(record) for record in records], following)
+    return page(await _whole(services, caller.actor.clinic_id, records), following)
 
 
-@router.get("/{session_id}", summary="Read a session")
+async def _whole(services: Services, clinic_id: str, records: Sequence[SessionRecord]) -> list[dict[str, Any]]:
+    """Sessions of one clinic with their people, lanes and warnings: one query each, however many sessions."""
+    ids = [record.id for record in records]
+    people = await services.store.participants_of(clinic_id, ids)
+    lanes = await services.store.lanes_of(ids)
+    warned = await services.store.warnings_of(ids)
+    live = services.live.warnings
+    return [views.session(one, people[one.id], lanes[one.id], [*warned[one.id], *live(one.id)]) for one in records]
+
+
+@router.get(
+    "/{session_id}",
+    summary="Read a session",
+    responses=gives(answers.Session | answers.ClientSession, NotFound),
+)
 async def read(session_id: str, caller: Called, services: Served) -> dict[str, Any]:
     """The states of the four machines, the lanes' ledgers, timings, warnings; a client reads less."""
     record = await session_for(services, caller, session_id)
@@ -136,11 +154,15 @@ async def read(session_id: str, caller: Called, services: Served) -> dict[str, A
     if not views.reads_all(caller.actor):
         me = await services.store.participant(session_id, caller.actor.participant_id or "")
         return views.session_for_client(record, me)
-    people = await services.store.participants(session_id)
-    return views.session(record, people, await services.store.lanes(session_id))
+    [session] = await _whole(services, record.clinic_id, [record])
+    return session
 
 
-@router.get("/{session_id}/transcript", summary="Read the transcript")
+@router.get(
+    "/{session_id}/transcript",
+    summary="Read the transcript",
+    responses=gives(answers.Transcript, NotFound, TranscriptPurged),
+)
 async def transcript(session_id: str, caller: Called, services: Served) -> dict[str, Any]:
     """Segments and gaps on the call's clock; 410 once it was destroyed."""
     await session_for(services, caller, session_id)
@@ -150,9 +172,14 @@ async def transcript(session_id: str, caller: Called, services: Served) -> dict[
     return views.transcript(words, names)
 
 
-@router.post("/{session_id}/inputs", status_code=201, summary="Add text for the note")
+@router.post(
+    "/{session_id}/inputs",
+    status_code=201,
+    summary="Add text for the note",
+    responses=gives(answers.InputAdded, NotFound, SessionLocked, status=201),
+)
 async def add_input(
-    request: Request, session_id: str, body: bodies.InputBody, caller: Called, services: Served
+    session_id: str, body: bodies.InputBody, caller: Called, services: Served, once: Once
 ) -> Response:
     """Text a clinician gives the note to use, such as a summary of their own."""
     await session_for(services, caller, session_id)
@@ -162,11 +189,15 @@ async def add_input(
         made = await services.store.add_input(session_id, body.kind, body.text, caller.actor.name)
         return 201, {"id": made.input_id, "session_id": session_id, "kind": made.kind}
 
-    return await once(request, services, work, clinic_id=caller.actor.clinic_id, who=caller.who)
+    return await once(work, clinic_id=caller.actor.clinic_id, who=caller.who)
 
 
-@router.post("/{session_id}/rejoin", summary="Join token for the session's own clinician")
-async def rejoin(request: Request, session_id: str, caller: Called, services: Served) -> Response:
+@router.post(
+    "/{session_id}/rejoin",
+    summary="Join token for the session's own clinician",
+    responses=gives(answers.Seat, NotFound),
+)
+async def rejoin(session_id: str, caller: Called, services: Served, once: Once) -> Response:
     """A signed-in clinician takes their seat again, from any browser."""
     record = await session_for(services, caller, session_id)
     if caller.actor.kind is not ActorKind.USER:
@@ -181,4 +212,4 @@ async def rejoin(request: Request, session_id: str, caller: Called, services: Se
         token = token_for(services, record, own.id, own.role)
         return 200, {"token": token, "participant": views.participant(own)}
 
-    return await once(request, services, work, clinic_id=caller.actor.clinic_id, who=caller.who)
+    return await once(work, clinic_id=caller.actor.clinic_id, who=caller.who)

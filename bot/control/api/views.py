@@ -7,9 +7,10 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from bot.control.botrun import SET_ASIDE
 from bot.control.capture import Actor
-from bot.control.wording import status_words
-from bot.events import SAMPLE_RATE_HZ, CaptureState, Role, Transcript, ms_of
+from bot.control.wording import status_words, words_for_all
+from bot.events import SAMPLE_RATE_HZ, CaptureState, Role, Transcript, TranscriptState, ms_of
 from bot.notes import inbox
 from bot.store.records import (
     InboxRecord,
@@ -32,6 +33,7 @@ TIMES = (
     "erase_by",
 )
 
+WARNING = ("slug", "participant_id", "since_ms")
 CLIENT_STATES = ("seq", "bot", "bot_end_reason", "capture", "pause_reasons", "words")
 """What of the states everybody in the session may read."""
 
@@ -59,10 +61,19 @@ def states(record: SessionRecord) -> dict[str, Any]:
     }
 
 
+def states_for_client(record: SessionRecord) -> dict[str, Any]:
+    """What of the states everybody in the session may read: the bot's and the recording's, not the note's."""
+    full = states(record)
+    return {name: full[name] for name in CLIENT_STATES} | {"words": words_for_all(full["words"])}
+
+
 def session(
-    record: SessionRecord, participants: Sequence[ParticipantRecord] = (), lanes: Sequence[LaneRecord] = ()
+    record: SessionRecord,
+    participants: Sequence[ParticipantRecord] = (),
+    lanes: Sequence[LaneRecord] = (),
+    warned: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """A session as its clinician and its platform read it."""
+    """A session as its clinician and its platform read it; ``warned`` is what the pages were warned of."""
     return {
         "id": record.id,
         "clinic_id": record.clinic_id,
@@ -77,15 +88,14 @@ def session(
         "failure_slug": record.failure_slug,
         "participants": [participant(person) for person in participants],
         "lanes": [lane(one) for one in lanes],
-        "warnings": warnings(record, lanes),
+        "warnings": warnings(record, lanes, warned),
         **{name: when(getattr(record, name)) for name in TIMES},
     }
 
 
 def session_for_client(record: SessionRecord, me: ParticipantRecord) -> dict[str, Any]:
     """A session as everybody else in it reads it: the bot's state and their own consent, nothing more."""
-    full = states(record)
-    return {"id": record.id, **{name: full[name] for name in CLIENT_STATES}, "participants": [participant(me)]}
+    return {"id": record.id, **states_for_client(record), "participants": [participant(me)]}
 
 
 def participant(person: ParticipantRecord) -> dict[str, Any]:
@@ -112,8 +122,10 @@ def lane(record: LaneRecord) -> dict[str, Any]:
     }
 
 
-def warnings(record: SessionRecord, lanes: Sequence[LaneRecord]) -> list[dict[str, Any]]:
-    """What a reader of the session should know of its sound."""
+def warnings(
+    record: SessionRecord, lanes: Sequence[LaneRecord], warned: Sequence[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """What a reader of the session should know of its sound: what its figures show, then what was warned of."""
     found: list[dict[str, Any]] = []
     for one in lanes:
         if one.ledger.lost:
@@ -123,6 +135,11 @@ def warnings(record: SessionRecord, lanes: Sequence[LaneRecord]) -> list[dict[st
             found.append({"slug": "ledger-open", "participant_id": one.participant_id})
     if record.failure_slug:
         found.append({"slug": record.failure_slug, "participant_id": None})
+    over = {one["slug"] for one in found}
+    if record.transcript not in {TranscriptState.ABSENT, TranscriptState.LIVE}:
+        over.add(SET_ASIDE)  # tried again: the words are there, or the session has failed
+    told = {(one["slug"], one["participant_id"]): one for one in reversed(warned) if one["slug"] not in over}
+    found += [{name: one[name] for name in WARNING} for one in reversed(told.values())]
     return found
 
 

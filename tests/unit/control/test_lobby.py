@@ -85,9 +85,11 @@ async def test_rosters_and_messages_reach_connected_pages_only(lobby: Lobby) -> 
     await lobby.seat_page(member("ellis", Role.CLINICIAN), ellis)
     await lobby.seat_page(member("robin"), robin)
     await lobby.send_roster(None)
-    await lobby.send_where({"type": "caption"}, lambda s: s.member.role is Role.CLINICIAN)
-    assert [m["type"] for m in ellis.got] == ["roster", "caption"]
-    assert [m["type"] for m in robin.got] == ["roster"]
+    await lobby.send_where({"type": "caption"}, lambda s: s.member.role is Role.CLINICIAN, lambda _, m: m)
+    await lobby.send_where({"type": "state"}, lambda _: True, lambda role, m: {**m, "for": role.value})
+    assert [m["type"] for m in ellis.got] == ["roster", "caption", "state"]
+    assert [m["type"] for m in robin.got] == ["roster", "state"]
+    assert (ellis.got[-1]["for"], robin.got[-1]["for"]) == ("clinician", "client")
 
 
 async def test_signalling_is_passed_on_untouched_between_people_in_the_room(lobby: Lobby) -> None:

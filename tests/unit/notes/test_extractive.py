@@ -87,6 +87,31 @@ def test_every_statement_of_risk_stands_in_the_note_however_long_the_session(sai
     assert everywhere.count(said) == 1
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "I hurt myself lifting a chair, and I want to die.",
+        "That is life threatening, and I want to end my life.",
+        "I hurt myself at home.",
+        "Sometimes I feel like I hurt myself when I am angry.",
+    ],
+)
+def test_an_exception_takes_nothing_else_out_of_the_risk_section(said: str) -> None:
+    assert texts(compose(SOAP, request(f"client: {said}")), "risk") == [f"At 0:00, client said: “{said}”"]
+
+
+@pytest.mark.parametrize("template", ["soap", "dap"])
+def test_a_strain_is_no_statement_of_risk(template: str) -> None:
+    strained = """
+    clinician: Could you think of anything that you were doing at the time?
+    client: I was moving some furniture around, but I've done that before.
+    clinician: OK, so you didn't feel like you hurt yourself when you were doing that?
+    client: No.
+    client: I once hurt myself lifting furniture.
+    """
+    assert texts(compose(TEMPLATES[template], request(strained)), "risk") == []
+
+
 def test_every_sentence_has_evidence_that_holds() -> None:
     for template in TEMPLATES.values():
         asked = request(THERAPY, template=template.id)

@@ -49,6 +49,11 @@ def test_shortened_words_and_decimals_do_not_end_sentences() -> None:
     ]
 
 
+def test_a_no_that_somebody_stopped_after_is_a_sentence() -> None:
+    turns = read(talk("client: No.\nclient: Take bus no. 5 home."))
+    assert [u.text for t in turns for u in t.units] == ["No.", "Take bus no. 5 home."]
+
+
 def test_silence_has_no_turns() -> None:
     assert read(Transcript("s", ())) == []
     assert read(talk("client: ..."))[0].units == []

@@ -29,6 +29,7 @@ from bot.store.db import Database
 from bot.store.models import SegmentRow
 from bot.store.sessions import LaneRecord, SessionRecord, SessionStore, TranscriptPurge
 from bot.store.vault import FileVault
+from bot.store.words import MIN_GAP_MS
 
 from .conftest import MASTER, final
 
@@ -93,7 +94,8 @@ async def test_finals_come_back_in_the_order_they_were_spoken(
         await store.commit_final(session.id, segment)
     gap = Gap(3000, 9000, GapReason.PAUSED, None, (PauseReason.CLINICIAN, PauseReason.CONSENT))
     lost = Gap(100, 200, GapReason.LOST, "cl")
-    for one in (gap, lost, gap):
+    too_short = Gap(18_000, 18_000 + MIN_GAP_MS - 1, GapReason.PAUSED, None, (PauseReason.CLINICIAN,))
+    for one in (gap, lost, gap, too_short):
         await store.add_gap(session.id, one)
     transcript = await store.transcript(session.id)
     assert transcript.segments == tuple(sorted(said, key=lambda s: s.start_ms))
@@ -172,7 +174,7 @@ async def test_a_purge_leaves_nothing_of_the_words_anywhere(
     folder = tmp_path / "data"
     for n in range(30):
         await store.commit_final(session.id, final(lane.id, f"{SAID} {n}", n=n))
-    await store.add_gap(session.id, Gap(1, 2, GapReason.LOST))
+    await store.add_gap(session.id, Gap(1000, 2000, GapReason.LOST))
     async with db.read() as reading:
         row = await reading.get_one(SegmentRow, final(lane.id, "", n=7).segment_id)
         sealed = row.sealed
@@ -188,7 +190,7 @@ async def test_a_purge_leaves_nothing_of_the_words_anywhere(
         await store.transcript(session.id)
     with pytest.raises(TranscriptPurged):
         await store.commit_final(session.id, final(lane.id, "A writer under way.", n=99))
-    await store.add_gap(session.id, Gap(5, 6, GapReason.LOST))
+    await store.add_gap(session.id, Gap(5000, 6000, GapReason.LOST))
     async with db.read() as reading:
         assert await reading.get(SegmentRow, row.id) is None
     assert (await store.get(session.id)).transcript is TranscriptState.PURGED
@@ -271,7 +273,7 @@ async def test_a_restart_keeps_everything(
     store: SessionStore, session: SessionRecord, lane: LaneRecord, db: Database, db_url: str, tmp_path: Path
 ) -> None:
     await store.commit_final(session.id, final(lane.id, "Still known.", n=0))
-    await store.add_gap(session.id, Gap(1, 2, GapReason.ABSENT, "cl"))
+    await store.add_gap(session.id, Gap(1000, 2000, GapReason.ABSENT, "cl"))
     await store.add_input(session.id, "observation", "Held her coat.", "usr_1")
     await store.change(session.id, "x", capture=CaptureState.CAPTURING)
     await store.change(session.id, "x", capture=CaptureState.FINISHED, note=NoteState.QUEUED)

@@ -14,6 +14,7 @@ export class CaptionList extends HTMLElement {
   #rows = new Map();
   #room = null;
   #following = true;
+  #height = 0;
 
   connectedCallback() {
     if (this.firstChild) return;
@@ -32,10 +33,16 @@ export class CaptionList extends HTMLElement {
       this.#list,
     );
     scroller.addEventListener("scroll", () => {
+      // the list was folded, unfolded or resized: nobody scrolled
+      if (scroller.clientHeight !== this.#height) return;
       this.#following = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_END_PX;
       if (this.#following) this.#latest.hidden = true;
     });
     this.scroller = scroller;
+    new ResizeObserver(() => {
+      this.#height = scroller.clientHeight;
+      if (this.#following) scroller.scrollTop = scroller.scrollHeight;
+    }).observe(scroller);
     fill(this, scroller, this.#latest);
     this.explain("Captions appear here while recording is on.");
   }

@@ -11,8 +11,8 @@ import { failureWords, problemWords } from "../js/words.js";
 
 const LOOK_EVERY_MS = 8_000;
 const STATES = {
-  queued: ["steps", "Generating…", "processing"],
-  generating: ["steps", "Generating…", "processing"],
+  queued: ["steps", "Generating...", "processing"],
+  generating: ["steps", "Generating...", "processing"],
   draft: ["pen", "Draft", "ready"],
   signed: ["check", "Signed", "done"],
   amended: ["check", "Signed", "done"],
@@ -53,7 +53,7 @@ export class InboxList extends HTMLElement {
         if (!item.read) this.#unread.set(item.session_id, [...(this.#unread.get(item.session_id) ?? []), item]);
       }
       this.#items = notes.filter(
-        (note) => note.state !== "absent" || note.reason || note.session_id === this.#selected,
+        (note) => note.state !== "absent" || note.reason || making(note) || note.session_id === this.#selected,
       );
       await Promise.all(this.#items.map((item) => this.#learn(item.session_id)));
       this.dispatchEvent(new CustomEvent("unread", { detail: unread ?? 0 }));
@@ -79,7 +79,8 @@ export class InboxList extends HTMLElement {
     this.#sessions.set(session.id, session);
     this.#lookedAt = session.id === this.#selected;
     const listed = this.#items.find((item) => item.session_id === session.id);
-    if (this.#items.length && listed?.state !== session.note) await this.refresh();
+    const stale = listed?.state !== session.note || listed?.transcript !== session.transcript;
+    if (this.#items.length && stale) await this.refresh();
     else await this.#markRead();
   }
 
@@ -118,8 +119,7 @@ export class InboxList extends HTMLElement {
 
   #row(item) {
     const id = item.session_id;
-    const [shape, words, tone] =
-      STATES[item.state] ?? (item.reason ? STATES.failed : ["ring", "Nothing recorded", "idle"]);
+    const [shape, words, tone] = STATES[item.state] ?? without(item);
     const unread = this.#unread.has(id);
     const failed = item.state === "failed" || (item.state === "absent" && item.reason);
     const link = el(
@@ -156,6 +156,18 @@ export class InboxList extends HTMLElement {
     const again = el("button", { type: "button", class: "btn", on: { click: () => this.refresh() } }, "Try again");
     fill(this, empty("alert", el("p", { text: problemWords(problem) }), again));
   }
+}
+
+/** Words are there to make a note from, and its turn has not come yet. */
+function making(item) {
+  return Boolean(item.ended_at) && item.transcript !== "absent" && item.transcript !== "purged";
+}
+
+/** What a session says that has no note. */
+function without(item) {
+  if (item.reason) return STATES.failed;
+  if (!item.ended_at) return ["half", "Not over yet", "idle"];
+  return making(item) ? STATES.generating : ["ring", "Nothing recorded", "idle"];
 }
 
 /** Whose session this is: the names of those who are not clinicians. */

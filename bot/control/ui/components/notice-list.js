@@ -63,14 +63,23 @@ export class NoticeList extends HTMLElement {
         ),
     );
     this.#shown.set(key, { node, made });
-    if (old) old.node.replaceWith(node);
-    else this.append(node);
+    if (!old) this.append(node);
+    else this.#keepingFocus(old.node, () => old.node.replaceWith(node));
   }
 
   /** Take the notice away. */
   drop(key) {
-    this.#shown.get(key)?.node.remove();
+    const old = this.#shown.get(key);
+    if (!old) return;
     this.#shown.delete(key);
+    this.#keepingFocus(old.node, () => old.node.remove());
+  }
+
+  /** Whoever pressed a button that goes away stays in the part of the page where the notices are. */
+  #keepingFocus(node, change) {
+    const had = node.contains(document.activeElement);
+    change();
+    if (had) this.parentElement?.closest("[tabindex='-1']")?.focus();
   }
 
   /** True while the notice is shown. */

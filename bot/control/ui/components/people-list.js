@@ -40,14 +40,14 @@ export class PeopleList extends HTMLElement {
       row.node.remove();
       this.#rows.delete(id);
     }
-    for (const [id, person] of wanted) {
+    for (const [place, [id, person]] of wanted.entries()) {
       let row = this.#rows.get(id);
       if (!row) {
         row = id === "bot" ? botRow() : this.#row(id);
         this.#rows.set(id, row);
       }
       row.show(person);
-      this.#list.append(row.node);
+      if (this.#list.children[place] !== row.node) this.#list.insertBefore(row.node, this.#list.children[place] ?? null);
     }
   }
 
@@ -68,7 +68,7 @@ export class PeopleList extends HTMLElement {
     );
     const node = el(
       "li",
-      { class: "person", data: { participant: id } },
+      { class: "person", tabindex: "-1", data: { participant: id } },
       el("span", { class: "person-icon" }, icon("person")),
       el("span", { class: "person-words" }, name, about),
       el("span", { class: "person-end" }, muted, meter, admit),
@@ -91,7 +91,9 @@ export class PeopleList extends HTMLElement {
       muted.hidden = !(isMuted && member.present);
       meter.hidden = !member.present || !member.admitted || isMuted;
       meter.label = `Loudness of ${member.display_name}`;
+      const pressed = admit === document.activeElement;
       admit.hidden = !(clinician && waits);
+      if (pressed && admit.hidden) node.focus();
       attr(admit, "aria-label", `Admit ${member.display_name}`);
     };
     return { node, show, meter };

@@ -11,9 +11,10 @@ export class StatusPill extends HTMLElement {
     if (!this.#key) this.show(NOT_RECORDING);
   }
 
-  /** Show the status `words`; `detail` says since when and why. */
-  show(words, detail = "") {
-    const key = `${words}|${detail}`;
+  /** Show the status `words`; the details say since when, and why. */
+  show(words, ...details) {
+    const said = details.filter(Boolean);
+    const key = [words, ...said].join("|");
     if (key === this.#key) return;
     this.#key = key;
     const look = STATUS[words] ?? STATUS[NOT_RECORDING];
@@ -22,10 +23,15 @@ export class StatusPill extends HTMLElement {
       this,
       el(
         "span",
-        { class: "pill", role: "img", "aria-label": `Status: ${words}${detail ? `, ${detail}` : ""}` },
+        { class: "pill", role: "img", "aria-label": `Status: ${[words, ...said].join(", ")}` },
         icon(look.shape, 18),
         el("span", { class: "pill-word", text: words }),
-        detail && el("span", { class: "pill-detail", text: detail }),
+        said.length > 0 &&
+          el(
+            "span",
+            { class: "pill-detail" },
+            said.map((one, index) => el("span", { text: index < said.length - 1 ? `${one}, ` : one })),
+          ),
       ),
     );
   }

@@ -13,7 +13,7 @@ export class TranscriptView extends HTMLElement {
     this.#lines.clear();
     const entries = [
       ...transcript.segments.map((segment) => ({ at: segment.start_ms, segment })),
-      ...transcript.gaps.map((gap) => ({ at: gap.start_ms, gap })),
+      ...oneRowEach(transcript.gaps).map((gap) => ({ at: gap.start_ms, gap })),
     ].sort((a, b) => a.at - b.at);
     const names = new Map(transcript.segments.map((segment) => [segment.participant_id, segment.display_name]));
     if (!entries.length) {
@@ -79,10 +79,29 @@ export class TranscriptView extends HTMLElement {
   }
 }
 
+const TOUCHING_MS = 250;
+
+/** Pauses that follow on one another, for one reason after the other, were one pause to everybody who was there. */
+function oneRowEach(gaps) {
+  const rows = [];
+  for (const gap of [...gaps].sort((a, b) => a.start_ms - b.start_ms || a.end_ms - b.end_ms)) {
+    const before = rows.findLast((row) => row.participant_id === gap.participant_id && row.reason === gap.reason);
+    if (gap.reason !== "paused" || !before || gap.start_ms > before.end_ms + TOUCHING_MS) {
+      rows.push({ ...gap });
+      continue;
+    }
+    before.end_ms = Math.max(before.end_ms, gap.end_ms);
+    before.pause_reasons = [...new Set([...(before.pause_reasons ?? []), ...(gap.pause_reasons ?? [])])];
+  }
+  return rows;
+}
+
 function gapLine(gap, names) {
   const who = gap.participant_id ? `${names.get(gap.participant_id) ?? "One person"}: ` : "";
   const why = gap.reason === "paused" ? pauseWhy(gap.pause_reasons, "clinician") : "";
-  const words = `${who}${gapWord(gap.reason)}${why ? ` ${why}` : ""}, ${clock(gap.start_ms)} to ${clock(gap.end_ms)}`;
+  const [from, to] = [clock(gap.start_ms), clock(gap.end_ms)];
+  const when = from === to ? `at ${from}` : `${from} to ${to}`;
+  const words = `${who}${gapWord(gap.reason)}${why ? ` ${why}` : ""}, ${when}`;
   return el(
     "li",
     { class: "gap", data: { reason: gap.reason } },

@@ -9,6 +9,7 @@ export class Problem extends Error {
     this.detail = body.detail ?? "";
     this.status = body.status ?? status;
     this.reference = body.reference ?? null;
+    this.paths = body.paths ?? [];
   }
 }
 

@@ -14,7 +14,8 @@ const LEVELS_MS = 120;
 
 /**
  * Events, each without detail unless said: `welcome roster state ledger connection streams devices levels`,
- * `progress` and `warning` (detail: the message), `problem` (detail: the problem), `gone` (detail: why we are out).
+ * `progress` and `warning` (detail: the message), `problem` (detail: the problem with something a person did), `gone`
+ * (detail: why we are out).
  */
 export class CallRoom extends EventTarget {
   welcome = null;
@@ -225,7 +226,9 @@ export class CallRoom extends EventTarget {
         this.dispatchEvent(new CustomEvent(message.type, { detail: message }));
         break;
       case "problem":
-        if (this.connection === "open") this.dispatchEvent(new CustomEvent("problem", { detail: message.problem }));
+        // signalling goes on by itself: a candidate for somebody who has just left is nobody's doing
+        if (this.connection === "open" && message.answers !== "signal")
+          this.dispatchEvent(new CustomEvent("problem", { detail: message.problem }));
         break;
       default:
     }

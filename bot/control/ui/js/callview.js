@@ -57,11 +57,12 @@ export class CallView {
 
   #build(onLeave) {
     this.micButton = barButton("mic", "Mute", () => this.toggleMicrophone());
-    this.cameraButton = barButton("camera", "Camera off", () => this.#toggleCamera());
+    this.cameraButton = barButton("camera", "Turn camera off", () => this.#toggleCamera());
     this.devicesButton = barButton("sliders", "Devices", () => this.#openDevices());
     const panelId = uid("panel");
     this.panelButton = barButton("captions", "Captions", () => this.setPanel(this.panel.hidden));
     attr(this.panelButton, "aria-controls", panelId);
+    addEventListener("keydown", (event) => this.#escape(event));
     this.leaveButton = barButton("leave", "Leave", onLeave);
     this.panel = el(
       "aside",
@@ -96,7 +97,7 @@ export class CallView {
     this.root = el(
       "div",
       { class: "call-grid" },
-      el("section", { class: "stage", "aria-label": "Video" }, this.stage, this.notices),
+      el("section", { class: "stage", "aria-label": "Video", tabindex: "-1" }, this.stage, this.notices),
       this.bar,
       this.panel,
     );
@@ -142,6 +143,14 @@ export class CallView {
     this.panelButton.focus();
   }
 
+  /** On a phone the panel is a sheet over the picture, which Escape takes away. */
+  #escape(event) {
+    if (event.key !== "Escape" || event.defaultPrevented || WIDE.matches || this.panel.hidden) return;
+    if (document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    this.#closePanel();
+  }
+
   #toggleCamera() {
     const { devices } = this.#room;
     if (devices.video) devices.closeCamera();
@@ -153,7 +162,10 @@ export class CallView {
   #follow() {
     const room = this.#room;
     room.addEventListener("state", () => this.#state());
-    room.addEventListener("roster", () => this.#absences());
+    room.addEventListener("roster", () => {
+      this.#absences();
+      if (room.state) this.#pill();
+    });
     room.addEventListener("devices", () => this.#devices());
     room.addEventListener("connection", () => this.#connection());
     room.addEventListener("warning", ({ detail }) => this.#warning(detail));
@@ -166,8 +178,7 @@ export class CallView {
   #state() {
     const room = this.#room;
     const { state } = room;
-    const detail = this.detailOf(state);
-    this.header.pill.show(state.words, detail);
+    const detail = this.#pill().join(", ");
     setTab(state.words, this.#page);
     const key = `${state.words}|${state.pause_reasons}`;
     if (this.#said === null && state.words === NOT_RECORDING) this.#said = key;
@@ -179,13 +190,22 @@ export class CallView {
     this.#said = key;
   }
 
+  #pill() {
+    const { state } = this.#room;
+    const details = this.#detailsOf(state);
+    this.header.pill.show(state.words, ...details);
+    return details;
+  }
+
   /** Since when, and why. */
-  detailOf(state) {
+  #detailsOf(state) {
     const at = this.#room.wallTime(state.since_ms);
-    if (state.words === "Recording") return at ? `since ${timeOfDay(at)}` : "";
-    if (state.words !== "Paused") return "";
-    const why = pauseWhy(state.pause_reasons, this.#room.me?.role);
-    return [at ? `since ${timeOfDay(at)}` : "", why].filter(Boolean).join(", ");
+    const since = at ? `since ${timeOfDay(at)}` : "";
+    if (state.words === "Recording") return [since].filter(Boolean);
+    if (state.words !== "Paused") return [];
+    const withdrew = state.pause_reasons?.includes("consent") && this.#room.mine?.consent === "revoked";
+    const why = withdrew ? "you withdrew consent" : pauseWhy(state.pause_reasons, this.#room.me?.role);
+    return [since, why].filter(Boolean);
   }
 
   #devices() {
@@ -194,10 +214,14 @@ export class CallView {
     showButton(
       this.micButton,
       muted || !devices.audio ? "mic-off" : "mic",
-      devices.audio ? (muted ? "Unmute" : "Mute") : "No mic",
+      devices.audio ? (muted ? "Unmute" : "Mute") : "Turn mic on",
     );
     this.micButton.dataset.off = String(muted || !devices.audio);
-    showButton(this.cameraButton, devices.video ? "camera" : "camera-off", devices.video ? "Camera off" : "Camera on");
+    showButton(
+      this.cameraButton,
+      devices.video ? "camera" : "camera-off",
+      devices.video ? "Turn camera off" : "Turn camera on",
+    );
     this.cameraButton.dataset.off = String(!devices.video);
     const mute = microphoneHelp(devices.mic);
     this.#help("microphone", mute, devices.mic === "silent" ? "warn" : "bad", () => devices.openMicrophone());
@@ -309,7 +333,7 @@ export function ledgerSentence(lanes, clock, lagMs = 0) {
   const most = (part) => Math.max(...accounts.map((lane) => lane[part] ?? 0));
   const parts = [`${clock(most("captured_ms"))} captured`];
   if (most("paused_ms") >= 1000) parts.push(`${clock(most("paused_ms"))} paused`);
-  if (most("withheld_ms") >= 1000) parts.push(`${clock(most("withheld_ms"))} not recorded without consent`);
+  if (most("withheld_ms") >= 1000) parts.push(`${clock(most("withheld_ms"))} waiting for consent`);
   parts.push(most("lost_ms") >= 1000 ? `${clock(most("lost_ms"))} lost on the way` : "nothing lost");
   if (lagMs > 0) parts.push(`words ${Math.round(lagMs / 1000)} s behind, none lost`);
   return parts.join(", ");

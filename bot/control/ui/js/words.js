@@ -35,7 +35,7 @@ export function pauseWhy(reasons, role) {
 
 const GAPS = {
   paused: "Paused",
-  withheld: "Not recorded: no consent",
+  withheld: "Waiting for consent: not recorded",
   lost: "Lost on the way",
   absent: "Not in the call",
   interrupted: "Interrupted: the service was away",
@@ -82,6 +82,7 @@ const PROBLEMS = {
   "consent-missing": "Not everybody who must agree has agreed yet.",
   "consent-revoked": "Consent was withdrawn, so nothing is recorded.",
   "ai-features-disabled": "Transcription is switched off for this clinic. An administrator can switch it on.",
+  "config-invalid": "Something in this is not valid, so nothing was changed. Look it over, then try again.",
   "precondition-failed": "Something changed in the meantime. Look again, then repeat it.",
   "invalid-transition": "That cannot be done right now.",
   "session-locked": "This is closed to changes.",
@@ -99,6 +100,8 @@ const PROBLEMS = {
 
 /** A sentence for a problem. Details that the service wrote are kept where we have no words of our own. */
 export function problemWords(problem) {
+  if (problem?.slug === "config-invalid" && problem.paths?.includes("language"))
+    return "The speech recognition here does not know this language. Choose another one.";
   return PROBLEMS[problem?.slug] ?? problem?.detail ?? problem?.title ?? "Something went wrong. Try again.";
 }
 

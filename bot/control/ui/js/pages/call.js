@@ -1,12 +1,12 @@
 /** `/call/<session_id>`: the clinician's side of a call. */
 
 import { ask, showKeys } from "../../components/dialogs.js";
+import { inviteCard } from "../../components/invite-card.js";
 import "../../components/transcription-control.js";
 import { prepareAnnouncements } from "../announce.js";
 import { needUser, post, Problem } from "../api.js";
 import { CallRoom } from "../callroom.js";
 import { CallView, ledgerSentence } from "../callview.js";
-import { copyText } from "../clipboard.js";
 import { el, fill, need } from "../dom.js";
 import { clock } from "../format.js";
 import { icon } from "../icons.js";
@@ -97,7 +97,7 @@ class CallPage {
     this.control.update({
       capture,
       reasons: state?.pause_reasons ?? [],
-      blocked: connection === "open" ? "" : "Connecting…",
+      blocked: connection === "open" ? this.#planned() : "Connecting…",
     });
     this.finishButton.hidden = !running;
     this.discardButton.hidden = !running;
@@ -115,6 +115,14 @@ class CallPage {
     this.view.captions.explain(words ?? "Listening. Words appear here as they are said.");
   }
 
+  /** Start was pressed before the client came: the control says what it waits for. */
+  #planned() {
+    const { state, clientHere } = this.room;
+    return transcribe.of(sessionId) && state?.capture === "off" && !clientHere
+      ? "Starts by itself when your client is here"
+      : "";
+  }
+
   #finished(state) {
     const open = el(
       "a",
@@ -125,7 +133,7 @@ class CallPage {
       fill(this.after, icon("check", 18), el("span", { text: "The draft is ready." }), open);
     else if (state.words === "Could not generate")
       fill(this.after, icon("alert", 18), el("span", { text: "The note could not be made." }), open);
-    else fill(this.after, icon("steps", 18), el("span", { text: `Generating… ${this.step ?? ""}`.trim() }), open);
+    else fill(this.after, icon("steps", 18), el("span", { text: `Generating... ${this.step ?? ""}`.trim() }), open);
   }
 
   #progress({ step, done, total }) {
@@ -140,6 +148,7 @@ class CallPage {
     if (action === "start" && !this.room.clientHere) {
       transcribe.keep(sessionId, true);
       this.#startWhenReady();
+      this.#recording();
       return;
     }
     this.control.busy = true;
@@ -166,6 +175,7 @@ class CallPage {
   }
 
   async #discard() {
+    const capturing = this.room.state?.capture === "capturing";
     const sure = await ask({
       title: "Discard this recording?",
       points: [
@@ -174,7 +184,7 @@ class CallPage {
         "This cannot be undone. The call itself goes on.",
       ],
       yes: "Discard",
-      no: "Keep recording",
+      no: capturing ? "Keep recording" : "Keep the session",
       danger: true,
     });
     if (sure) await this.#capture("discard");
@@ -186,6 +196,7 @@ class CallPage {
     const never = () => {
       transcribe.keep(sessionId, false);
       view.notices.drop("planned");
+      this.#recording();
     };
     if (room.state.capture !== "off") {
       never();
@@ -240,46 +251,7 @@ class CallPage {
     const link = invitation.of(sessionId);
     const key = `${who}|${link}`;
     if (this.#card?.key === key) return this.#card.node;
-    const said = el("span", { class: "second small", role: "status" });
-    const node = el(
-      "div",
-      { class: "card invite" },
-      el("h2", { text: `Waiting for ${who}` }),
-      link
-        ? [
-            el("p", { class: "second", text: "Send them this link. It is personal: whoever opens it joins as them." }),
-            el(
-              "div",
-              { class: "copy" },
-              el("input", {
-                readonly: true,
-                value: link,
-                "aria-label": `Link for ${who}`,
-                on: { focus: (event) => event.target.select() },
-              }),
-              el(
-                "button",
-                {
-                  type: "button",
-                  class: "btn btn-accent",
-                  on: {
-                    click: async () =>
-                      (said.textContent = (await copyText(link))
-                        ? "Copied."
-                        : "Copying was refused: select the link and copy it by hand."),
-                  },
-                },
-                icon("copy", 18),
-                "Copy link",
-              ),
-            ),
-            said,
-          ]
-        : el("p", {
-            class: "second",
-            text: "They join with the link you sent them. You will see here when they are in the waiting room.",
-          }),
-    );
+    const node = inviteCard(who, link);
     this.#card = { key, node };
     return node;
   }

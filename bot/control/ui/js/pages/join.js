@@ -15,6 +15,9 @@ import { NOT_RECORDING, problemWords } from "../words.js";
 
 const sessionId = decodeURIComponent(location.pathname.split("/")[2] ?? "");
 
+const INCOMPLETE =
+  "This link is not complete: a part of it is missing. Open the whole link from your invitation, or ask your clinician to send it again.";
+
 class JoinPage {
   #question = null;
   #left = false;
@@ -29,17 +32,25 @@ class JoinPage {
       this.#cannot(problem);
       return;
     }
-    this.#welcomePage(pass);
+    if (pass) this.#welcomePage(pass);
+  }
+
+  /** False for a clinician, who is sent on to their own side of the call with the same token. */
+  #here(role) {
+    if (role !== "clinician") return true;
+    this.#left = true;
+    location.replace(`/call/${encodeURIComponent(sessionId)}`);
+    return false;
   }
 
   /** The link's code becomes a token once; the code then leaves the address, so that it is neither seen nor kept. */
   async #pass() {
     const code = location.hash.slice(1);
     if (code) {
-      const answer = await post("/v1/join", { session_id: sessionId, code: decodeURIComponent(code) });
+      const answer = await post("/v1/join", { session_id: sessionId, code: decoded(code) });
       token.keep(sessionId, answer.token);
       history.replaceState(null, "", location.pathname);
-      return answer.token;
+      return this.#here(answer.participant.role) ? answer.token : null;
     }
     const kept = token.of(sessionId);
     if (!kept) throw new Problem({ slug: "link-incomplete" });
@@ -58,6 +69,7 @@ class JoinPage {
 
   #show() {
     if (this.#left) return;
+    if (this.room.me && !this.#here(this.room.me.role)) return;
     if (this.room.admitted && this.room.me) this.#enter();
     else this.#showWaiting();
     if (this.view) this.#consent();
@@ -291,7 +303,7 @@ class JoinPage {
       content: [
         el("p", { text: "From the moment you pressed, nothing you say is recorded. The sound itself is destroyed." }),
         el("p", {
-          text: "What was written down before is still there. Your clinician has been told, and can destroy it with one press: say so if you want that.",
+          text: "What was written down before is still there. Your clinician sees that you withdrew, and can destroy it now: if you want that, say so.",
         }),
         el("p", { text: "Your session goes on just the same." }),
       ],
@@ -341,19 +353,35 @@ class JoinPage {
 
   #cannot(problem) {
     const words = {
-      "link-incomplete": "Open the link from your invitation again: a part of it is missing here.",
+      "link-incomplete": INCOMPLETE,
+      "config-invalid": INCOMPLETE,
       "not-found": "This link is not valid any more. Ask your clinician for a new one.",
       unauthorized: "This link has ended. Open your invitation again, or ask your clinician for a new one.",
     };
-    const retry = el("button", { type: "button", class: "btn", on: { click: () => location.reload() } }, "Try again");
-    this.#message("This session cannot be opened", words[problem?.slug] ?? problemWords(problem), retry);
+    const said = words[problem?.slug] ?? problemWords(problem);
+    const again = { type: "button", class: "btn", on: { click: () => location.reload() } };
+    this.#message("This session cannot be opened", said, said !== INCOMPLETE && el("button", again, "Try again"));
   }
 
   #message(title, words, action) {
     fill(
       need("main"),
-      el("div", { class: "card centred" }, el("h1", { text: title }), el("p", { text: words }), el("p", {}, action)),
+      el(
+        "div",
+        { class: "card centred" },
+        el("h1", { text: title }),
+        el("p", { text: words }),
+        action && el("p", {}, action),
+      ),
     );
+  }
+}
+
+function decoded(code) {
+  try {
+    return decodeURIComponent(code);
+  } catch {
+    throw new Problem({ slug: "link-incomplete" });
   }
 }
 

@@ -1,0 +1,59 @@
+"""What answers say: one model a JSON body, from which the OpenAPI document is made.
+
+The routes write their answers themselves, and no answer is validated or written anew while it is served: the tests hold
+every answer they see against these models. New fields may be added to an answer: whoever reads passes over what they do
+not know.
+"""
+
+from __future__ import annotations
+
+from bot.control.api.answers.base import Reply
+from bot.control.api.answers.house import ClinicConfiguration, Liveness, Me, Readiness, ReceiptKeys, SignedIn
+from bot.control.api.answers.notes import (
+    AudioReceipt,
+    Inbox,
+    InboxItem,
+    Note,
+    Notes,
+    Receipts,
+    TranscriptReceipt,
+)
+from bot.control.api.answers.sessions import (
+    Acknowledged,
+    Admitted,
+    ClientSession,
+    ConsentAcknowledged,
+    InputAdded,
+    NewSession,
+    Seat,
+    Session,
+    Sessions,
+    Transcript,
+)
+
+__all__ = [
+    "Acknowledged",
+    "Admitted",
+    "AudioReceipt",
+    "ClientSession",
+    "ClinicConfiguration",
+    "ConsentAcknowledged",
+    "Inbox",
+    "InboxItem",
+    "InputAdded",
+    "Liveness",
+    "Me",
+    "NewSession",
+    "Note",
+    "Notes",
+    "Readiness",
+    "ReceiptKeys",
+    "Receipts",
+    "Reply",
+    "Seat",
+    "Session",
+    "Sessions",
+    "SignedIn",
+    "Transcript",
+    "TranscriptReceipt",
+]

@@ -1,0 +1,184 @@
+"""Notes, the inbox, and receipts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bot.control.api.answers.base import NextCursor, Reply, Sha256, Time
+from bot.events import EvidenceSource, NoteState, SentenceStatus, TranscriptState
+
+
+class SentenceEvidence(Reply):
+    """One place a sentence comes from."""
+
+    source: EvidenceSource
+    source_id: str = Field(description="Id of the segment, input, note or goal, or a record's name.")
+    start_ms: int | None = Field(description="Milliseconds on the call's clock; null for what was not said.")
+    end_ms: int | None = Field(description="Milliseconds on the call's clock; null for what was not said.")
+    sha256: str = Field(description="SHA-256 of the evidence's text in UTF-8, in hexadecimal: it outlives the text.")
+
+
+class Sentence(Reply):
+    """One sentence of a note."""
+
+    id: str
+    text: str
+    status: SentenceStatus
+    evidence: list[SentenceEvidence]
+    reason: str = Field("", description="Why it was held back; only there when it was.")
+
+
+class Section(Reply):
+    """One section of a note."""
+
+    key: str
+    title: str
+    placeholder: str = Field(description="What is shown while it has no sentences.")
+    sentences: list[Sentence]
+
+
+class Note(Reply):
+    """A note: what it says, and how it stands."""
+
+    id: str
+    session_id: str
+    state: NoteState
+    version: int = Field(ge=1, description="Counts up with each change; the `ETag`.")
+    created_at: Time
+    signed_at: Time | None
+    signed_by: str | None
+    content_sha256: Sha256 | None = Field(description="Hash of what was signed.")
+    purge_at: Time | None = Field(description="When the transcript goes, or went.")
+    form: int = Field(alias="schema", description="Version of the form of what follows.")
+    template: str
+    template_version: int
+    writer: str = Field(description="Name and version of the writer, such as `extractive/1`.")
+    notice: str = Field(description="What a reader should know of how it was made; may be empty.")
+    coverage: float = Field(
+        ge=0, le=1, description="Share of the transcript's segments that the writer was shown, 0 to 1."
+    )
+    sections: list[Section]
+    held_back: list[Sentence] = Field(description="Sentences that are not part of the note, each with its reason.")
+
+
+class NoteLine(Reply):
+    """A line of the list of notes."""
+
+    session_id: str
+    note_id: str | None
+    state: NoteState
+    transcript: TranscriptState
+    reason: str | None = Field(description="The slug of what failed; null when nothing did.")
+    created_at: Time = Field(description="When the session was made.")
+    ended_at: Time | None
+    signed_at: Time | None
+
+
+class Notes(Reply):
+    """A page of notes, newest session first."""
+
+    items: list[NoteLine]
+    next_cursor: NextCursor
+
+
+class InboxItem(Reply):
+    """An item of the Notes inbox."""
+
+    id: str
+    kind: Literal["draft_ready", "failed", "transcript_expiring"]
+    session_id: str
+    note_id: str | None
+    created_at: Time
+    read: bool
+    reason: str | None = Field(description="With `failed`: the slug of what failed.")
+    text: str = Field(description="One plain sentence to show. It repeats nothing that was said.")
+
+
+class Inbox(Reply):
+    """A page of inbox items, newest first."""
+
+    items: list[InboxItem]
+    next_cursor: NextCursor
+    unread: int = Field(ge=0, description="How many nobody has read, on all pages: the badge.")
+
+
+class Swept(Reply):
+    """A place that was swept."""
+
+    place: str
+    removed: int = Field(ge=0, description="How many things were removed there.")
+
+
+class LaneHeld(Reply):
+    """What was held of one lane."""
+
+    lane_id: str
+    chunks: int = Field(ge=0, description="Sealed chunks of sound.")
+    tree_root: str = Field(description="Root of the hash tree over them (RFC 6962), in hexadecimal, or `unreadable`.")
+    captured_ms: int = Field(ge=0, description="Milliseconds of sound.")
+    committed_through_ms: int = Field(ge=0, description="Milliseconds of the call's clock until which it is in words.")
+
+
+class AudioHeld(Reply):
+    """What was held of the audio."""
+
+    lanes: list[LaneHeld]
+    chunks: int = Field(ge=0, description="Sealed chunks of sound, of all lanes.")
+
+
+class TranscriptHeld(Reply):
+    """What was held of the transcript."""
+
+    segments: int = Field(ge=0)
+    gaps: int = Field(ge=0)
+
+
+class _Receipt(Reply):
+    type: Literal["quietnote.erasure-receipt"]
+    version: Literal[1]
+    session_id: str
+    clinic_id: str
+    places: list[Swept] = Field(description="Every place that could hold a copy.")
+    committed_at: Time | None = Field(description="When all its words were safe; null when they never were.")
+    destroyed_at: Time = Field(description="When the keys were destroyed.")
+    method: str
+    key_id: str = Field(description="The signing key: a `kid` of `/.well-known/quietnote-receipt-keys.json`.")
+    signature: str = Field(description="Ed25519 over the canonical JSON of all the rest, in base64.")
+
+
+class AudioReceipt(_Receipt):
+    """That a session's audio was destroyed."""
+
+    kind: Literal["audio"]
+    held: AudioHeld
+    transcript: TranscriptState = Field(description="The transcript's state at that moment.")
+    captured_from: Time | None = Field(description="When the first sample was captured.")
+    epoch: int = Field(description="Raised by the erasure: a writer that began under an older one writes no more.")
+
+
+class TranscriptReceipt(_Receipt):
+    """That a session's transcript was destroyed."""
+
+    kind: Literal["transcript"]
+    held: TranscriptHeld
+    reason: Literal["signed", "retention", "discarded", "withdrawn"]
+
+
+class Receipt(Reply):
+    """A receipt in a list. Its exact signed bytes are at `href`."""
+
+    id: str
+    session_id: str
+    kind: Literal["audio", "transcript"]
+    created_at: Time
+    href: str
+    receipt: Annotated[AudioReceipt | TranscriptReceipt, Field(discriminator="kind", description="What it says.")]
+
+
+class Receipts(Reply):
+    """A session's receipts."""
+
+    items: list[Receipt]
+    next_cursor: NextCursor
