@@ -100,7 +100,7 @@ class Keeper:
                 while not await self.save():  # noqa: ASYNC110  a disk tells nobody that it has room again
                     await asyncio.sleep(TRY_AGAIN_S)
         except TimeoutError:
-            log.error("words_not_stored", session_id=self._session_id, waiting=self.depth)
+            log.error("words_not_stored", session_id=self._session_id, depth=self.depth)
             return False
         return True
 

@@ -45,8 +45,8 @@ async def paused_and_withdrawn(call: Call) -> None:
     await call.clinician.until(
         lambda: call.clinician.state["pause_reasons"] == ["clinician", "consent"], "both reasons"
     )
-    now = call.clinician.ledger[CLIENT]["paused_ms"]
-    await call.clinician.until(lambda: call.clinician.ledger[CLIENT]["paused_ms"] > now + 500, "time to pass")
+    now = call.clinician.ledger[CLINICIAN]["paused_ms"]
+    await call.clinician.until(lambda: call.clinician.ledger[CLINICIAN]["paused_ms"] > now + 500, "time to pass")
     await call.client.consent("granted")
     await call.clinician.control("resume")
 

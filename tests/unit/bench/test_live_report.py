@@ -27,7 +27,7 @@ def caption(who: str, start_ms: int, end_ms: int, text: str, at_s: float, first_
 @pytest.fixture
 def heard() -> Heard:
     lines = {
-        "ready": {"pressed_s": 999.9, "participants": {"doctor": "c1", "patient": "p1"}},
+        "ready": {"pressed_s": 999.9, "opened_ms": 10.0, "participants": {"doctor": "c1", "patient": "p1"}},
         "playing": {"starts_s": {"doctor": START_S, "patient": START_S}, "asked": {"doctor": "20 ms"}},
         "captions": {
             "clock_zero_s": ZERO_S,
