@@ -33,7 +33,9 @@ class ConsentPolicy(_Part):
     wording: dict[str, str] = Field(
         default_factory=dict, description="The text shown before recording, by language; empty: the built-in text."
     )
-    wording_version: str = Field("1", description="Version of the wording, stored with each answer.")
+    wording_version: str = Field(
+        "1", description="Version of the wording, stored with each answer beside the hash of the text."
+    )
     late_joiner: Literal["pause_all", "withhold_lane"] = Field(
         "pause_all",
         description="When somebody who has not answered joins a captured session: pause everybody, or only them.",

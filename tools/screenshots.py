@@ -20,7 +20,7 @@ from array import array
 from pathlib import Path
 
 import av
-from playwright.async_api import Page, Playwright, ViewportSize, async_playwright, expect
+from playwright.async_api import Locator, Page, Playwright, ViewportSize, async_playwright, expect
 
 from bot.demo import dialogue
 from bot.demo.dialogue import Dialogue
@@ -30,8 +30,12 @@ from tests.e2e.steps import CLIENT_NAME, admit, sign_in, start_call
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "img"
 SIZES: dict[int, ViewportSize] = {1280: WIDE, 390: PHONE}
+PHONE_UNDER = 900
+"""Widths in pixels below which the pages are laid out for a phone."""
 LEAD_S = 12.0
 """Silence in front of each lane: the time in which the client is asked."""
+LATE_S = 0.5
+"""A pause that comes later than this is after the words that it is for."""
 TAIL_S = 300.0
 """Silence behind it: Chromium plays a file over and over."""
 HUSH = 12
@@ -132,8 +136,8 @@ class Album:
     def __init__(self, out: Path, only: str) -> None:
         self.out, self.only = out, only
 
-    async def take(self, somebody: Person, name: str, *, top: bool = True) -> None:
-        """One picture in each size; the page is left in the size it had."""
+    async def take(self, somebody: Person, name: str, *, about: Locator | None = None) -> None:
+        """One picture in each size, on a phone scrolled to what it is about; the page is left in the size it had."""
         if self.only not in name:
             return
         page = somebody.page
@@ -141,8 +145,9 @@ class Album:
         for width, size in SIZES.items():
             await page.set_viewport_size(size)
             await page.mouse.move(0, 0)
-            if top:
-                await page.evaluate("scrollTo(0, 0)")
+            await page.evaluate("scrollTo(0, 0)")
+            if about is not None and width < PHONE_UNDER:
+                await about.evaluate("node => scrollTo(0, node.getBoundingClientRect().top - innerHeight / 5)")
             await page.wait_for_timeout(SETTLE_MS)
             await page.screenshot(path=str(self.out / f"{name}-{width}.png"), animations="disabled")
             print(f"  {name}-{width}.png")
@@ -150,16 +155,23 @@ class Album:
             await page.set_viewport_size(before)
 
 
-async def begin_to_speak(*people: Person) -> float:
+async def begin_to_speak(*people: Person) -> None:
     """Both open another of Chromium's microphones at the same moment, which plays its file from the beginning."""
     for somebody in people:
         await somebody.press("Devices")
     pickers = [somebody.page.get_by_role("dialog").get_by_label("Microphone", exact=True) for somebody in people]
     await asyncio.gather(*(picker.select_option(index=1) for picker in pickers))
-    began_s = time.monotonic()
     for somebody in people:
         await somebody.press("Done")
-    return began_s
+
+
+async def first_word(clinician: Person) -> float:
+    """Wait for the clinician's meter to move: the monotonic second of the conversation's first word."""
+    loud = clinician.page.locator(".person", has_text="(you)").locator("qn-meter i.on")
+    if await loud.count() > 1:
+        raise SystemExit("The conversation began before the client had agreed: this machine is too busy, try again.")
+    await loud.nth(3).wait_for(state="attached")
+    return time.monotonic()
 
 
 async def call(album: Album, served: Served, clinician: Person, client: Person, spoken: Dialogue) -> None:
@@ -173,29 +185,33 @@ async def call(album: Album, served: Served, clinician: Person, client: Person, 
     for somebody in (clinician, client):
         await expect(somebody.page.locator(".tiles .tile[data-picture='yes']")).to_have_count(1)
 
-    began_s = await begin_to_speak(clinician, client)
-
-    async def until(spoken_ms: int) -> None:
-        """Wait for a moment of the conversation."""
-        await asyncio.sleep(max(0.0, began_s + LEAD_S + spoken_ms / 1000 - time.monotonic()))
-
+    await begin_to_speak(clinician, client)
     await clinician.press("Start recording")
     await expect(client.page.get_by_role("dialog")).to_be_visible()
     await album.take(client, "consent")
     await client.press("I agree to recording")
     for somebody in (clinician, client):
         await somebody.sees("Recording")
-    await until(26_000)
+    first_s = await first_word(clinician)
+
+    async def until(spoken_ms: int) -> None:
+        """Wait for a moment of the conversation."""
+        ahead_s = first_s + (spoken_ms - spoken.turns[0].start_ms) / 1000 - time.monotonic()
+        if ahead_s < -LATE_S:
+            raise SystemExit("This machine was too busy to keep up with the conversation: try again.")
+        await asyncio.sleep(max(0.0, ahead_s))
+
+    await until(19_500)
     await album.take(clinician, "call-recording")
-    await album.take(client, "call-client")
     await until(spoken.pause_at_ms)
-    await clinician.press("Pause recording")
+    await clinician.page.keyboard.press("r")
     await clinician.sees("Paused")
-    await clinician.page.locator("h1").evaluate("heading => document.activeElement.blur()")
     await expect(clinician.page.locator(".ledger")).to_contain_text(re.compile("0:0[2-9] paused"))
     await album.take(clinician, "call-paused")
     await until(spoken.resume_at_ms)
     await clinician.press("Resume recording")
+    await until(56_500)
+    await album.take(client, "call-client")
     await until(spoken.duration_ms + 1_500)
     await clinician.press("Finish and Generate Note")
     await clinician.sees("Draft ready", timeout_s=180)
@@ -208,13 +224,16 @@ async def note(album: Album, served: Served, clinician: Person) -> None:
     await page.goto(f"{served.url}/notes")
     await page.locator("a.inbox-item").click()
     await expect(page.locator(".evidence .line").first).to_be_visible()
-    await page.locator(".sentence:has(.mark)").nth(1).click()
+    sentence = page.locator(".sentence:has(.mark)").first
+    await sentence.click()
     await expect(page.locator(".evidence .line.lit").first).to_be_visible()
-    await album.take(clinician, "notes")
+    await album.take(clinician, "notes", about=sentence)
     await page.keyboard.press("Escape")
     await page.get_by_role("button", name="Sign", exact=True).click()
     await page.get_by_role("dialog").get_by_role("button", name="Sign", exact=True).click()
     await expect(page.get_by_text(re.compile("^Signed by"))).to_be_visible()
+    await page.mouse.move(0, 0)
+    await page.keyboard.press("Escape")
     await album.take(clinician, "notes-signed")
     await page.get_by_role("button", name="Receipts", exact=True).click()
     await expect(page.locator(".receipt[data-verdict='valid']")).to_have_count(2)

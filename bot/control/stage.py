@@ -185,6 +185,7 @@ class Stage:
         await self._teller.tell(message, self.media.room if self.media is not None else None)
 
     async def _tell_state(self) -> None:
+        self.keep_warnings()
         await self.lobby.send_roster(self.bot_seat())
         await self.broadcast(self.state_message())
 

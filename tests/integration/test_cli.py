@@ -220,6 +220,7 @@ async def test_the_doctor(tmp_path: Path) -> None:
     checks = {check["name"]: check for check in json.loads(good.out)}
     assert {"python", "data directory", "speech model", "voice detection", "live bus", "database"} <= set(checks)
     assert all(check["ok"] for check in checks.values() if check["required"])
+    assert checks["configuration"]["detail"].startswith("1 clinic, 2 templates in ")
     bad = await quietnote(tmp_path, "doctor", **another_model(tmp_path, b"not these"))
     assert bad.code == 1
     [line] = [line for line in bad.out.splitlines() if line.startswith("MISSING")]

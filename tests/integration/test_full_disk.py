@@ -65,6 +65,7 @@ async def test_a_disk_that_fills_up_in_a_call(tmp_path: Path) -> None:
 
                 disk.empty()
                 held = (await clinician.control("pause"))["effective_at_ms"]
+                await clinician.until(lambda: clinician.ledger[CLINICIAN]["paused_ms"] > 500, "a pause to speak of")
                 await clinician.control("finish")
             session = await place.until(call.session_id, "note", "draft")
             assert session["audio"] == "erased"

@@ -225,7 +225,7 @@ async def recording(ellis: Page, robin: Page) -> None:
     await ellis.until(lambda: ellis.last["state"]["capture"] == "capturing")
     assert ellis.last["state"]["attributes"] == {"scribe.state": "capturing"}
     await ellis.until(lambda: len(ellis.captured_ms) == 2 and min(ellis.captured_ms.values()) > 0)
-    assert "levels" in robin.last
+    await robin.until(lambda: "levels" in robin.last)
     assert "ledger" not in robin.last, "clinicians only"
     first = await ellis.control("pause", channel=True, message_id="the-same")
     assert (first["ok"], first["state"]) == (True, "paused")
