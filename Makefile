@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
-WORKERS ?= 3
+WORKERS ?= 4
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 # some images forbid bytecode, and then every process of every test compiles all it imports

@@ -291,9 +291,7 @@ class AfterCall:
         record = await store.get(session_id)
         kind = None
         if record.note is NoteState.DRAFT:
-            note = await store.note_of(session_id)
-            kind = "draft_ready"
-            await store.inbox_add(session_id, kind, dedupe=f"{kind}:{note.id}:{note.version}")
+            kind = "draft_ready"  # its item came with the draft
         elif record.failure_slug is not None and record.capture is not CaptureState.DISCARDED:
             kind = "failed"
             dedupe = f"{kind}:{session_id}:{await self._failed_at(session_id)}"

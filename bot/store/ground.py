@@ -54,10 +54,10 @@ class Ground:
         self._listeners.append(listener)
 
     @asynccontextmanager
-    async def _change(self) -> AsyncIterator[_Change]:
+    async def _change(self) -> AsyncIterator[Change]:
         """One write transaction; its events are told to the listeners once it is committed."""
         async with self._db.write() as db:
-            change = _Change(db, self._clock.now())
+            change = Change(db, self._clock.now())
             yield change
         for event in change.events:
             for listener in self._listeners:
@@ -83,7 +83,7 @@ class Ground:
         return await asyncio.to_thread(work)
 
 
-class _Change:
+class Change:
     """A write transaction under way."""
 
     def __init__(self, db: AsyncSession, now: datetime) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, func, or_, select, tuple_
 from bot import machines
 from bot.errors import NotFound, PreconditionFailed, SessionLocked, StorageUnavailable
 from bot.events import NoteState, TextInput, TranscriptState
-from bot.store.ground import clinic_scope, cursor_from, cursor_to
+from bot.store.ground import Change, clinic_scope, cursor_from, cursor_to
 from bot.store.models import InboxRow, InputRow, NoteRow, SessionRow
 from bot.store.records import InboxRecord, NoteRecord, NoteSummary, inbox_record, new_id
 from bot.store.words import WordStore
@@ -26,6 +26,29 @@ def _input_purpose(input_id: str) -> str:
 
 def _note_purpose(note_id: str, version: int) -> str:
     return f"note:{note_id}:{version}"
+
+
+async def _put_inbox(
+    change: Change, session: SessionRow, kind: str, dedupe: str, reason_slug: str | None = None
+) -> InboxRecord | None:
+    if await change.db.scalar(select(InboxRow.id).where(InboxRow.dedupe == dedupe)) is not None:
+        return None
+    note_id = await change.db.scalar(select(NoteRow.id).where(NoteRow.session_id == session.id))
+    row = InboxRow(
+        id=new_id("inb"),
+        clinic_id=session.clinic_id,
+        session_id=session.id,
+        note_id=note_id,
+        clinician_user_id=session.clinician_user_id,
+        kind=kind,
+        dedupe=dedupe,
+        reason_slug=reason_slug,
+        created_at=change.now,
+        read_at=None,
+    )
+    change.db.add(row)
+    change.tell(session, "inbox.item_created", {"inbox_id": row.id, "kind": kind, "note_id": note_id})
+    return inbox_record(row)
 
 
 class NoteStore(WordStore):
@@ -71,6 +94,8 @@ class NoteStore(WordStore):
     async def save_note(self, session_id: str, content: bytes) -> NoteRecord:
         """Keep a generated draft (``generating`` becomes ``draft``); the note keeps its id, its version counts up.
 
+        The inbox item comes with it, at once: who sees the one finds the other.
+
         The very same content again, as a repeated workflow step brings it, is no change. Raises InvalidTransition
         when no note is being generated.
         """
@@ -107,6 +132,8 @@ class NoteStore(WordStore):
             else:
                 note.version, note.sealed = version, sealed
             change.tell(row, "note.draft_ready", {"note_id": note_id, "version": version})
+            await change.db.flush()
+            await _put_inbox(change, row, "draft_ready", f"draft_ready:{note_id}:{version}")
             return _note(note, row, content)
 
     async def note(self, note_id: str, *, clinic_id: str | None = None) -> NoteRecord:
@@ -202,24 +229,7 @@ class NoteStore(WordStore):
         """Put an item into the inbox of the session's clinician, exactly once for ``dedupe``; None the second time."""
         async with self._change() as change:
             session = await change.session(session_id)
-            if await change.db.scalar(select(InboxRow.id).where(InboxRow.dedupe == dedupe)) is not None:
-                return None
-            note_id = await change.db.scalar(select(NoteRow.id).where(NoteRow.session_id == session_id))
-            row = InboxRow(
-                id=new_id("inb"),
-                clinic_id=session.clinic_id,
-                session_id=session_id,
-                note_id=note_id,
-                clinician_user_id=session.clinician_user_id,
-                kind=kind,
-                dedupe=dedupe,
-                reason_slug=reason_slug,
-                created_at=change.now,
-                read_at=None,
-            )
-            change.db.add(row)
-            change.tell(session, "inbox.item_created", {"inbox_id": row.id, "kind": kind, "note_id": note_id})
-            return inbox_record(row)
+            return await _put_inbox(change, session, kind, dedupe, reason_slug)
 
     async def inbox(
         self,

@@ -96,7 +96,7 @@ async def person(
         "--no-sandbox",
         "--disable-gpu",
         "--disable-background-networking",
-        "--use-fake-device-for-media-stream",
+        "--use-fake-device-for-media-stream=fps=5",
         "--use-fake-ui-for-media-stream" + ("" if allow else "=deny"),
         *flags,
     ]

@@ -16,6 +16,8 @@ from tests.conftest import ROOT, missing_part
 from tests.e2e.browsers import chromium_path
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(300)
 async def test_two_pages_of_one_machine(tmp_path: Path) -> None:
     if chromium_path() is None:
         missing_part("Chromium")

@@ -196,7 +196,6 @@ class World:
         await self.store.change(session_id, "note.queued", note="queued")
         await self.store.change(session_id, "note.generating", note="generating")
         note = await self.store.save_note(session_id, draft(text))
-        await self.store.inbox_add(session_id, "draft_ready", dedupe=f"draft:{note.id}:1")
         return note.id
 
 

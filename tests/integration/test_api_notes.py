@@ -25,7 +25,6 @@ async def test_the_sessions_clinician_signs_and_the_transcript_goes(world: World
     await world.store.change(session_id, "note.queued", note="queued")
     await world.store.change(session_id, "note.generating", note="generating")
     note = await world.store.save_note(session_id, draft("The client slept badly."))
-    await world.store.inbox_add(session_id, "draft_ready", dedupe="d")
 
     inbox = (await world.client.get("/v1/inbox")).json()
     assert inbox["unread"] == 1

@@ -61,7 +61,7 @@ async def test_what_the_clinician_said_before_the_crash_is_written_though_nobody
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("action", ["finish", "discard"])
+@pytest.mark.parametrize("action", ["finish", pytest.param("discard", marks=pytest.mark.soak)])
 async def test_a_crash_right_after_the_end_changes_nothing_about_it(tmp_path: Path, action: str) -> None:
     async with serving(tmp_path) as (served, place):
         recordings = {CLINICIAN: place.cut(CLINICIAN, GREETING), CLIENT: place.cut(CLIENT, (4_000, 8_200))}

@@ -279,7 +279,6 @@ async def test_a_restart_keeps_everything(
     await store.change(session.id, "x", capture=CaptureState.FINISHED, note=NoteState.QUEUED)
     await store.change(session.id, "x", note=NoteState.GENERATING)
     await store.save_note(session.id, b'{"a":1}')
-    await store.inbox_add(session.id, "draft_ready", dedupe="d")
     parts = (
         store.get(session.id),
         store.participants(session.id),
