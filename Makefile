@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
-WORKERS ?= 4
+WORKERS ?= 3
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 # some images forbid bytecode, and then every process of every test compiles all it imports

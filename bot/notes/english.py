@@ -190,7 +190,7 @@ def smooth(text: str) -> str:
                 del kept[-2 * length : -length]
                 kept[-length] = first + kept[-length][1:]
                 break
-    return re.sub(r"[,\s]+([,.!?])", r"\1", " ".join(kept)).strip(" ,;-–—")
+    return re.sub(r"[,\s]+([,.!?])(?=\s|$)", r"\1", " ".join(kept)).strip(" ,;-–—")
 
 
 def _bare(token: str) -> str:

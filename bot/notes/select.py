@@ -64,6 +64,8 @@ def pick(template: Template, turns: Sequence[Turn], *, cues: bool = True) -> Pic
         if found is not None:
             picks.always.setdefault(found.key, []).append(unit)
             continue
+        if unit in turn.unanswered:
+            continue  # whether anybody agreed to it is not known
         where = unit.index / max(1, len(units) - 1)
         best = _best(template, turn, unit, float(weight[unit.index]), where, cues=cues)
         if best is not None:

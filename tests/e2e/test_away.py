@@ -108,6 +108,7 @@ async def test_a_phone_that_is_locked_is_absent_until_it_is_unlocked(
         assert clinician.complaints == client.complaints == []
 
 
+@pytest.mark.soak
 async def test_a_microphone_that_the_system_takes_is_absent_and_said_to_both(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:

@@ -98,6 +98,7 @@ async def test_a_client_who_uses_firefox(
         assert clinician.complaints == fox.complaints == []
 
 
+@pytest.mark.soak
 async def test_a_clinician_who_uses_firefox(
     served: Served, playwright: Playwright, microphones: dict[str, Path], fox: FirefoxPage
 ) -> None:

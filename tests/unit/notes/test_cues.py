@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.notes.cues import Cues, phrase_error, plain
@@ -44,6 +44,8 @@ def test_plain_is_stable(text: str) -> None:
     assert plain(plain(text)) == plain(text)
 
 
+@example("3,.3")
+@example("3 .3")
 @given(st.text(alphabet=st.sampled_from("um I'm so. no, not ? 3 go ")))
 def test_smoothing_is_stable_and_keeps_numbers_and_negation(text: str) -> None:
     once = smooth(text)

@@ -97,6 +97,17 @@ def test_any_other_question_before_a_gap_stays_open_too(reason: GapReason) -> No
     ]
 
 
+def test_a_proposal_whose_answer_is_lost_is_no_plan() -> None:
+    draft = note(
+        ("T", 1000, 3000, "Shall we plan to reduce the medication?"),
+        holes=(Gap(3000, 9000, GapReason.PAUSED),),
+    )
+    assert texts(draft, "plan") == []
+    assert [s.text for s in sentences(draft)] == [
+        "Asked “Shall we plan to reduce the medication?”; what followed was not recorded."
+    ]
+
+
 def test_a_question_whose_answer_is_lost_is_not_joined_with_the_answer_to_the_next() -> None:
     draft = note(
         ("T", 1000, 4000, ASKED),

@@ -17,6 +17,7 @@ export class TranscriptionControl extends HTMLElement {
   #hint;
   #action = null;
   #blocked = "";
+  #aimed = null;
 
   connectedCallback() {
     if (this.firstChild) return;
@@ -26,7 +27,7 @@ export class TranscriptionControl extends HTMLElement {
       type: "button",
       class: "record",
       "aria-describedby": hintId,
-      on: { click: () => this.press() },
+      on: { pointerdown: () => (this.#aimed = this.#action), click: (event) => this.#clicked(event) },
     });
     fill(this, this.#button, this.#hint);
     this.update({ capture: "off", reasons: [] });
@@ -56,6 +57,12 @@ export class TranscriptionControl extends HTMLElement {
   /** While an answer is awaited. */
   set busy(busy) {
     attr(this.#button, "aria-busy", busy ? "true" : null);
+  }
+
+  /** A button that became another one under the finger does nothing: who meant to pause must not resume. */
+  #clicked({ detail }) {
+    const byKeyboard = detail === 0;
+    if (byKeyboard || this.#aimed === this.#action) this.press();
   }
 
   /** What a click does, for the key `r` too. */

@@ -45,6 +45,18 @@ export function fill(node, ...children) {
   return node;
 }
 
+const shown = new WeakMap();
+
+/**
+ * Put what `make` makes into `node`, unless what stands there was made for the same `key`. A button that is made anew
+ * between press and release loses its click, and focus with it.
+ */
+export function keep(node, key, make) {
+  if (shown.get(node) === key) return;
+  shown.set(node, key);
+  fill(node, make());
+}
+
 /** Set or remove an attribute only when it changes, so that nothing is announced twice. */
 export function attr(node, name, value) {
   const wanted = value === null || value === undefined || value === false ? null : value === true ? "" : String(value);

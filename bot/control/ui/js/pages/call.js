@@ -7,7 +7,7 @@ import { prepareAnnouncements } from "../announce.js";
 import { needUser, post, Problem } from "../api.js";
 import { CallRoom } from "../callroom.js";
 import { CallView, ledgerSentence } from "../callview.js";
-import { el, fill, need } from "../dom.js";
+import { el, fill, keep, need, text } from "../dom.js";
 import { clock } from "../format.js";
 import { icon } from "../icons.js";
 import { invitation, token, transcribe } from "../memory.js";
@@ -104,8 +104,7 @@ class CallPage {
     const over = capture === "finished" || capture === "discarded";
     this.after.hidden = !over;
     if (capture === "finished") this.#finished(state);
-    if (capture === "discarded")
-      fill(this.after, icon("check", 18), el("span", { text: "Discarded. Nothing of this recording is kept." }));
+    if (capture === "discarded") this.#ended("check", "Discarded. Nothing of this recording is kept.", "");
     const words = {
       off: "Captions appear here while recording is on.",
       consent_pending: "Waiting for consent. Nothing is recorded yet.",
@@ -124,16 +123,24 @@ class CallPage {
   }
 
   #finished(state) {
-    const open = el(
-      "a",
-      { class: "btn btn-accent", href: `/notes/${encodeURIComponent(sessionId)}`, target: "_blank", rel: "noopener" },
-      "Open the note",
-    );
-    if (state.words === "Draft ready")
-      fill(this.after, icon("check", 18), el("span", { text: "The draft is ready." }), open);
-    else if (state.words === "Could not generate")
-      fill(this.after, icon("alert", 18), el("span", { text: "The note could not be made." }), open);
-    else fill(this.after, icon("steps", 18), el("span", { text: `Generating... ${this.step ?? ""}`.trim() }), open);
+    const [shape, words] =
+      {
+        "Draft ready": ["check", "The draft is ready."],
+        "Could not generate": ["alert", "The note could not be made."],
+      }[state.words] ?? ["steps", `Generating... ${this.step ?? ""}`.trim()];
+    this.#ended(shape, words, "Open the note");
+  }
+
+  /** What stands where the controls were. */
+  #ended(shape, words, link) {
+    const href = `/notes/${encodeURIComponent(sessionId)}`;
+    const look = { class: "btn btn-accent", target: "_blank", rel: "noopener" };
+    this.ending ??= { shape: el("span"), words: el("span"), link: el("a", { ...look, href }) };
+    keep(this.ending.shape, shape, () => icon(shape, 18));
+    text(this.ending.words, words);
+    text(this.ending.link, link);
+    this.ending.link.hidden = !link;
+    keep(this.after, "ended", () => Object.values(this.ending));
   }
 
   #progress({ step, done, total }) {

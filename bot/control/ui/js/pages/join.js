@@ -6,7 +6,7 @@ import { post, Problem } from "../api.js";
 import { CallRoom } from "../callroom.js";
 import { CallView } from "../callview.js";
 import { cameraHelp, microphoneHelp } from "../devicehelp.js";
-import { el, fill, need, text } from "../dom.js";
+import { el, fill, keep, need, text } from "../dom.js";
 import { icon } from "../icons.js";
 import { token } from "../memory.js";
 import { bindKeys } from "../shortcuts.js";
@@ -239,25 +239,7 @@ class JoinPage {
     const over = ["finished", "discarded"].includes(room.state?.capture);
     if (consent === "requested" && room.roster.bot && !over) this.#askNow();
     else this.#unask();
-    if (consent === "granted" && !over) {
-      fill(
-        this.consentBox,
-        el("button", { type: "button", class: "btn", on: { click: () => this.#withdraw() } }, "Withdraw consent"),
-      );
-    } else if ((consent === "declined" || consent === "revoked") && room.roster.bot && !over) {
-      fill(
-        this.consentBox,
-        el("span", { class: "second", text: consent === "declined" ? "You declined." : "You withdrew consent." }),
-        el(
-          "button",
-          { type: "button", class: "btn", on: { click: () => this.#answer("granted") } },
-          "I agree to recording",
-        ),
-      );
-    } else if (consent === "declined" && !over) {
-      fill(this.consentBox, el("span", { class: "second", text: "You declined. Nothing is recorded." }));
-    } else if (over) fill(this.consentBox, el("span", { class: "second", text: "Recording has ended." }));
-    else fill(this.consentBox);
+    keep(this.consentBox, `${consent}|${over}|${room.roster.bot !== null}`, () => this.#standing(consent, over));
     const capture = room.state?.capture;
     if (view.ready !== capture && room.welcome.clinic.client_captions) {
       view.ready = capture;
@@ -267,6 +249,24 @@ class JoinPage {
           : "Captions appear here while recording is on.",
       );
     }
+  }
+
+  /** What a person can do about their own consent now. */
+  #standing(consent, over) {
+    if (over) return el("span", { class: "second", text: "Recording has ended." });
+    const said = consent === "declined" ? "You declined." : "You withdrew consent.";
+    if (consent === "granted")
+      return el("button", { type: "button", class: "btn", on: { click: () => this.#withdraw() } }, "Withdraw consent");
+    if ((consent === "declined" || consent === "revoked") && this.room.roster.bot)
+      return [
+        el("span", { class: "second", text: said }),
+        el(
+          "button",
+          { type: "button", class: "btn", on: { click: () => this.#answer("granted") } },
+          "I agree to recording",
+        ),
+      ];
+    return consent === "declined" ? el("span", { class: "second", text: `${said} Nothing is recorded.` }) : [];
   }
 
   async #askNow() {
