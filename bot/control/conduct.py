@@ -6,57 +6,38 @@ awaited; what is written to the database afterwards only records it.
 
 from __future__ import annotations
 
-from collections import Counter
-from datetime import timedelta
-from typing import Any
-
 import structlog
 
 from bot.clock import CallClock
 from bot.control import watch
-from bot.control.botrun import BotRun
 from bot.control.capture import (
     Ack,
     Action,
     Actor,
     ActorKind,
     CaptureView,
-    Presence,
     apply,
-    consent_holds,
     hold,
-    lane_gate,
     lift,
     permit,
-    settle,
 )
-from bot.control.keeping import warning_of
-from bot.control.lobby import Lobby, Seat
-from bot.control.stage import BOT_PRESENT, LiveServices
+from bot.control.endings import Endings
+from bot.control.lobby import Seat
 from bot.errors import (
     AiFeaturesDisabled,
     ClientNotPresent,
-    Overloaded,
     PreconditionFailed,
-    QuietnoteError,
 )
 from bot.events import (
     CLIENT_SIDE,
-    AudioState,
-    BotState,
     CaptureAction,
     CaptureState,
     ConsentState,
     EndReason,
-    Gap,
-    GapReason,
-    GateState,
     PauseReason,
     Role,
-    TranscriptState,
     ms_of,
 )
-from bot.store.sessions import SessionRecord
 
 log = structlog.get_logger()
 
@@ -64,31 +45,8 @@ NEVER_STALE = frozenset({CaptureAction.PAUSE, CaptureAction.FINISH, CaptureActio
 """Actions that are carried out whatever state their sender last saw."""
 
 
-class Conduct(BotRun):
+class Conduct(Endings):
     """A session whose capture can be conducted."""
-
-    _unrecorded = False
-    """Recording is held, and the database does not know it yet."""
-    _held_for: frozenset[PauseReason] = frozenset()
-    """What held this pause before, of all that did."""
-    _shutting = 0
-    """Pauses and ends that were asked for and are not recorded yet: gates stay shut, whatever else happens."""
-
-    def __init__(self, services: LiveServices, record: SessionRecord, lobby: Lobby) -> None:
-        super().__init__(services, record, lobby)
-        self._withdrawing: Counter[str] = Counter()
-        """Who said no, or took their yes back, which is not recorded yet."""
-
-    def _gates(self, view: CaptureView) -> dict[str, GateState]:
-        """What was asked to be shut is shut before it is recorded, and cannot be opened until it is."""
-        if self._shutting and view.state is CaptureState.CAPTURING:
-            view = hold(view, PauseReason.CLINICIAN)
-        if self._withdrawing.total() and not self._consented():
-            view = settle(view, consented=False)
-        return {pid: lane_gate(view, self._consent_of(seat)) for pid, seat in self.lobby.seats.items()}
-
-    def _consent_of(self, seat: Seat) -> ConsentState:
-        return ConsentState.REVOKED if self._withdrawing[seat.member.participant_id] else seat.consent
 
     async def capture(self, actor: Actor, action: CaptureAction, *, message_id: str | None, seq: int | None) -> Ack:
         """Start, pause, resume, finish or discard."""
@@ -225,146 +183,6 @@ class Conduct(BotRun):
             return
         await self._resettle()
 
-    def _consented(self) -> bool:
-        people = [
-            Presence(s.member.participant_id, s.member.role, s.present, self._consent_of(s))
-            for s in self.lobby.seats.values()
-        ]
-        if self.record.audio is AudioState.ABSENT and not any(p.present and _agreed(p) for p in people):
-            return False  # the first sample waits until somebody who agreed is in the room themselves
-        return consent_holds(people, pause_all=self.config.consent.late_joiner == "pause_all")
-
-    async def _resettle(self) -> None:
-        """Let capture follow consent."""
-        after = settle(self.view, consented=self._consented())
-        if after != self.view:
-            await self._move(after, self._now_sample(), None)
-
-    async def _move(self, after: CaptureView, at: int, actor: Actor | None) -> None:
-        """Make ``after`` the state: gates first, then the record. A failed record never reopens a gate.
-
-        While the record fails, recording is held: every page is told so, and the same action again records it.
-        """
-        before, self.view = self.view, after
-        self._apply_gates(at)
-        kind, columns = self._change_of(after)
-        try:
-            self.record = await self._store.change(
-                self.session_id,
-                kind,
-                data={
-                    "state": after.state.value,
-                    "effective_at_ms": ms_of(at),
-                    "by": actor.name if actor else "system",
-                },
-                capture=after.state,
-                pause_reasons=after.reasons,
-                **columns,
-            )
-        except QuietnoteError as error:
-            log.error("state_not_recorded", session_id=self.session_id, error=type(error).__name__)
-            self._on_fault(warning_of(error))
-            if before.state is CaptureState.CAPTURING:
-                self._hold_unrecorded(before, at)
-                raise Overloaded("The change could not be stored; recording is held.") from None
-            self.view = before
-            self._apply_gates(self._now_sample())
-            raise Overloaded("The change could not be stored.") from None
-        self._unrecorded = False
-        self._control_seq = self.record.seq
-        if before.state is CaptureState.PAUSED:
-            self._held_for |= before.reasons
-        if before.state is not after.state:
-            since, self._since_sample = self._since_sample, at
-            reasons, self._held_for = self._held_for, frozenset()
-            if before.state is CaptureState.PAUSED and after.state is not CaptureState.DISCARDED:
-                gap = Gap(ms_of(since), ms_of(at), GapReason.PAUSED, None, tuple(sorted(reasons)))
-                await self._store.add_gap(self.session_id, gap)
-
-    def _hold_unrecorded(self, before: CaptureView, at: int) -> None:
-        """What was captured stays shut from ``at`` on, though the database does not know it yet."""
-        self.view = CaptureView(CaptureState.PAUSED, before.reasons | {PauseReason.CLINICIAN})
-        self._unrecorded = True
-        self._since_sample = at
-        self._spawn(self._tell_state(), "held")
-
-    def _change_of(self, after: CaptureView) -> tuple[str, dict[str, Any]]:
-        """The event's name and the columns that go with a move of the capture machine."""
-        record, now = self.record, self._clock.now()
-        match after.state:
-            case CaptureState.CAPTURING if record.audio is AudioState.ABSENT:
-                columns = {"audio": AudioState.HELD, "transcript": TranscriptState.LIVE, "captured_from": now}
-                return "capture.started", columns
-            case CaptureState.CAPTURING:
-                return "capture.resumed", {}
-            case CaptureState.PAUSED:
-                return "capture.paused", {}
-            case CaptureState.FINISHED:
-                kept = timedelta(days=self.config.retention.transcript_days)
-                erase = timedelta(hours=self.config.retention.erase_audio_within_h)
-                columns = {"ended_at": now, "purge_at": now + kept, "erase_by": now + erase}
-                return "capture.finished", columns
-            case CaptureState.DISCARDED:
-                return "capture.discarded", {"ended_at": now}
-            case CaptureState.CONSENT_PENDING:
-                return "capture.consent_pending", {}
-            case _:
-                return "capture.off", {}
-
-    async def _record_consent(
-        self, seat: Seat, decision: ConsentState, method: str, text_version: str, actor: Actor
-    ) -> None:
-        text = self.consent_text(seat.member.role)
-        version = text_version or text.version
-        self.record = await self._store.record_consent(
-            self.session_id,
-            seat.member.participant_id,
-            decision,
-            method=method,
-            text_version=version,
-            text_sha256=text.sha256 if version == text.version else "",
-            by=actor.name,
-        )
-        seat.consent = decision
-        self._control_seq = self.record.seq
-
-    async def _ask(self, seat: Seat) -> None:
-        system = Actor(ActorKind.SYSTEM, self.record.clinic_id)
-        await self._record_consent(seat, ConsentState.REQUESTED, "asked", "", system)
-
-    async def _wind_up(self, at: int, reason: EndReason) -> None:
-        """After Finish: the last words, the books, the bot home, and the rest is the workflow's."""
-        media = self.media
-        if media is not None:
-            closes = await media.finish(at)
-            if not closes:
-                log.error("ledger_does_not_close", session_id=self.session_id)
-                self._warn("ledger-open", None)
-            await self._tell_ledger()
-        async with self._lock:
-            await self._send_bot_home(reason)
-        await self._services.begin_aftercall(self.session_id)
-        await self._tell_state()
-
-    async def _throw_away(self, at: int) -> None:
-        """After Discard: nothing that was captured or recognised is kept."""
-        if self.media is not None:
-            await self.media.discard(at)
-        async with self._lock:
-            await self._send_bot_home(EndReason.STOPPED_BY_CLINICIAN)
-        await self._services.discard_session(self.session_id)
-        await self.refresh()
-
-    async def end(self, actor: Actor, reason: EndReason) -> None:
-        """The call ended without Finish: what was captured is finished all the same."""
-        async with self._lock:
-            if self.view.state not in {CaptureState.CAPTURING, CaptureState.PAUSED}:
-                return
-            at = self._now_sample()
-            await self._move(CaptureView(CaptureState.FINISHED), at, actor)
-            self._spawn(self._wind_up(at, reason), "wind_up")
-        await self._tell_state()
-
     async def _watch_presence(self) -> None:
         """Carry out what :mod:`bot.control.watch` says of who is there."""
         verdict = watch.judge(
@@ -382,67 +200,6 @@ class Conduct(BotRun):
                 await self._move(after, self._now_sample(), system)
             await self._tell_state()
 
-    async def resume_after_crash(self) -> None:
-        """Come back into the state the process left: what is in the spool is recognised, paused stays paused."""
-        assert self.record.call_started_at is not None
-        self._call_clock = CallClock(self._clock, started_at=self.record.call_started_at)
-        for seat in self.lobby.seats.values():
-            seat.left_at_s = self._clock.monotonic_s() if seat.admitted else None
-        await self._move_bot(BotState.REJOINING)
-        await self._open_media(await self._known_lanes())
-        assert self.media is not None
-        now = self._now_sample()
-        gone_from = await self.media.recover(now)
-        if gone_from is not None and now > gone_from:
-            gap = Gap(ms_of(gone_from), ms_of(now), GapReason.INTERRUPTED)
-            await self._store.add_gap(self.session_id, gap)
-        self._apply_gates(now)
-        self._since_sample = now
-        await self._move_bot(BotState.IN_CALL)
-
-    def take_up_end(self) -> None:
-        """The process stopped between Finish or Discard and its effect: let that come now, as a task of its own."""
-        self._spawn(self._end_after_crash(), "end_after_crash")
-
-    async def _end_after_crash(self) -> None:
-        try:
-            await self._close_books()
-        except QuietnoteError as error:
-            log.error("books_not_closed", session_id=self.session_id, error=type(error).__name__)
-        if self.record.capture is CaptureState.FINISHED:
-            await self._services.begin_aftercall(self.session_id)
-        else:
-            await self._services.discard_session(self.session_id)
-
-    async def _close_books(self) -> None:
-        """Bring every lane to where the call ended, and the bot home."""
-        record = self.record
-        if record.bot in BOT_PRESENT:
-            assert record.call_started_at is not None
-            self._call_clock = CallClock(self._clock, started_at=record.call_started_at)
-            at = self._end_sample()
-            await self._open_media(await self._known_lanes())
-            assert self.media is not None
-            if record.capture is CaptureState.FINISHED:
-                await self.media.recover(at)
-                await self.media.finish(at)
-            else:
-                await self.media.discard(at)
-        async with self._lock:
-            await self._send_bot_home(EndReason.STOPPED_BY_CLINICIAN)
-            if self.record.bot is BotState.LEAVING:
-                await self._move_bot(BotState.DONE, self.record.bot_end_reason)
-
-    async def abandon(self) -> None:
-        """The process stopped while consent was asked for: nothing was captured, so there is nothing to keep."""
-        await self._move(CaptureView(CaptureState.OFF), 0, None)
-        await self._send_bot_home(EndReason.PLATFORM_ERROR)
-
-    async def refresh(self) -> None:
-        """Take up what the workflow changed, and tell the pages."""
-        self.record = await self._store.get(self.session_id)
-        await self._tell_state()
-
 
 def _as_it_is(now: ConsentState, said: ConsentState) -> ConsentState:
     """A no is a no, whichever word it came with: it takes back what was given, and declines what was only asked."""
@@ -451,11 +208,6 @@ def _as_it_is(now: ConsentState, said: ConsentState) -> ConsentState:
             return ConsentState.REVOKED
         case ConsentState.REVOKED, ConsentState.UNKNOWN | ConsentState.REQUESTED:
             return ConsentState.DECLINED
-        case (ConsentState.DECLINED | ConsentState.REVOKED), (ConsentState.DECLINED | ConsentState.REVOKED):
+        case ((ConsentState.DECLINED | ConsentState.REVOKED), (ConsentState.DECLINED | ConsentState.REVOKED)):
             return now
     return said
-
-
-def _agreed(person: Presence) -> bool:
-    """A client, or who answers for one, who has agreed."""
-    return person.role in CLIENT_SIDE and person.consent is ConsentState.GRANTED

@@ -1,0 +1,188 @@
+"""A session's state, its gates and its record, moved together: the gates first.
+
+What was asked to be shut is shut before anything is awaited; what is written to the database afterwards only records
+it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from bot.control.botrun import BotRun
+from bot.control.capture import (
+    Actor,
+    ActorKind,
+    CaptureView,
+    Presence,
+    consent_holds,
+    hold,
+    lane_gate,
+    settle,
+)
+from bot.control.keeping import warning_of
+from bot.control.lobby import Lobby, Seat
+from bot.control.stage import LiveServices
+from bot.errors import Overloaded, QuietnoteError
+from bot.events import (
+    CLIENT_SIDE,
+    AudioState,
+    CaptureState,
+    ConsentState,
+    Gap,
+    GapReason,
+    GateState,
+    PauseReason,
+    TranscriptState,
+    ms_of,
+)
+from bot.store.sessions import SessionRecord
+
+log = structlog.get_logger()
+
+
+class Moves(BotRun):
+    """A session whose capture can move."""
+
+    _unrecorded = False
+    """Recording is held, and the database does not know it yet."""
+    _held_for: frozenset[PauseReason] = frozenset()
+    """What held this pause before, of all that did."""
+    _shutting = 0
+    """Pauses and ends that were asked for and are not recorded yet: gates stay shut, whatever else happens."""
+
+    def __init__(self, services: LiveServices, record: SessionRecord, lobby: Lobby) -> None:
+        super().__init__(services, record, lobby)
+        self._withdrawing: Counter[str] = Counter()
+        """Who said no, or took their yes back, which is not recorded yet."""
+
+    def _gates(self, view: CaptureView) -> dict[str, GateState]:
+        """What was asked to be shut is shut before it is recorded, and cannot be opened until it is."""
+        if self._shutting and view.state is CaptureState.CAPTURING:
+            view = hold(view, PauseReason.CLINICIAN)
+        if self._withdrawing.total() and not self._consented():
+            view = settle(view, consented=False)
+        return {pid: lane_gate(view, self._consent_of(seat)) for pid, seat in self.lobby.seats.items()}
+
+    def _consent_of(self, seat: Seat) -> ConsentState:
+        return ConsentState.REVOKED if self._withdrawing[seat.member.participant_id] else seat.consent
+
+    def _consented(self) -> bool:
+        people = [
+            Presence(s.member.participant_id, s.member.role, s.present, self._consent_of(s))
+            for s in self.lobby.seats.values()
+        ]
+        if self.record.audio is AudioState.ABSENT and not any(p.present and _agreed(p) for p in people):
+            return False  # the first sample waits until somebody who agreed is in the room themselves
+        return consent_holds(people, pause_all=self.config.consent.late_joiner == "pause_all")
+
+    async def _resettle(self) -> None:
+        """Let capture follow consent."""
+        after = settle(self.view, consented=self._consented())
+        if after != self.view:
+            await self._move(after, self._now_sample(), None)
+
+    async def _move(self, after: CaptureView, at: int, actor: Actor | None) -> None:
+        """Make ``after`` the state: gates first, then the record. A failed record never reopens a gate.
+
+        While the record fails, recording is held: every page is told so, and the same action again records it.
+        """
+        before, self.view = self.view, after
+        self._apply_gates(at)
+        kind, columns = self._change_of(after)
+        try:
+            self.record = await self._store.change(
+                self.session_id,
+                kind,
+                data={
+                    "state": after.state.value,
+                    "effective_at_ms": ms_of(at),
+                    "by": actor.name if actor else "system",
+                },
+                capture=after.state,
+                pause_reasons=after.reasons,
+                **columns,
+            )
+        except QuietnoteError as error:
+            log.error("state_not_recorded", session_id=self.session_id, error=type(error).__name__)
+            self._on_fault(warning_of(error))
+            if before.state is CaptureState.CAPTURING:
+                self._hold_unrecorded(before, at)
+                raise Overloaded("The change could not be stored; recording is held.") from None
+            self.view = before
+            self._apply_gates(self._now_sample())
+            raise Overloaded("The change could not be stored.") from None
+        self._unrecorded = False
+        self._control_seq = self.record.seq
+        if before.state is CaptureState.PAUSED:
+            self._held_for |= before.reasons
+        if before.state is not after.state:
+            since, self._since_sample = self._since_sample, at
+            reasons, self._held_for = self._held_for, frozenset()
+            if before.state is CaptureState.PAUSED and after.state is not CaptureState.DISCARDED:
+                gap = Gap(ms_of(since), ms_of(at), GapReason.PAUSED, None, tuple(sorted(reasons)))
+                await self._store.add_gap(self.session_id, gap)
+
+    def _hold_unrecorded(self, before: CaptureView, at: int) -> None:
+        """What was captured stays shut from ``at`` on, though the database does not know it yet."""
+        self.view = CaptureView(CaptureState.PAUSED, before.reasons | {PauseReason.CLINICIAN})
+        self._unrecorded = True
+        self._since_sample = at
+        self._spawn(self._tell_state(), "held")
+
+    def _change_of(self, after: CaptureView) -> tuple[str, dict[str, Any]]:
+        """The event's name and the columns that go with a move of the capture machine."""
+        record, now = self.record, self._clock.now()
+        match after.state:
+            case CaptureState.CAPTURING if record.audio is AudioState.ABSENT:
+                columns = {"audio": AudioState.HELD, "transcript": TranscriptState.LIVE, "captured_from": now}
+                return "capture.started", columns
+            case CaptureState.CAPTURING:
+                return "capture.resumed", {}
+            case CaptureState.PAUSED:
+                return "capture.paused", {}
+            case CaptureState.FINISHED:
+                kept = timedelta(days=self.config.retention.transcript_days)
+                erase = timedelta(hours=self.config.retention.erase_audio_within_h)
+                columns = {"ended_at": now, "purge_at": now + kept, "erase_by": now + erase}
+                return "capture.finished", columns
+            case CaptureState.DISCARDED:
+                return "capture.discarded", {"ended_at": now}
+            case CaptureState.CONSENT_PENDING:
+                return "capture.consent_pending", {}
+            case _:
+                return "capture.off", {}
+
+    async def _record_consent(
+        self, seat: Seat, decision: ConsentState, method: str, text_version: str, actor: Actor
+    ) -> None:
+        text = self.consent_text(seat.member.role)
+        version = text_version or text.version
+        self.record = await self._store.record_consent(
+            self.session_id,
+            seat.member.participant_id,
+            decision,
+            method=method,
+            text_version=version,
+            text_sha256=text.sha256 if version == text.version else "",
+            by=actor.name,
+        )
+        seat.consent = decision
+        self._control_seq = self.record.seq
+
+    async def _ask(self, seat: Seat) -> None:
+        system = Actor(ActorKind.SYSTEM, self.record.clinic_id)
+        await self._record_consent(seat, ConsentState.REQUESTED, "asked", "", system)
+
+    async def refresh(self) -> None:
+        """Take up what the workflow changed, and tell the pages."""
+        self.record = await self._store.get(self.session_id)
+        await self._tell_state()
+
+
+def _agreed(person: Presence) -> bool:
+    """A client, or who answers for one, who has agreed."""
+    return person.role in CLIENT_SIDE and person.consent is ConsentState.GRANTED
