@@ -109,6 +109,8 @@ class CallMedia:
         self._lanes: dict[str, _Lane] = {}
         self._lane_of: dict[str, str] = {}
         self._gates: dict[str, GateState] = {}
+        self._withheld_from: dict[str, int] = {}
+        """Where others began to be captured without somebody who has not agreed."""
         self._making = asyncio.Lock()
         self._words = Keeper(
             services.store, session_id, on_segment=on_segment, on_committed=self._committed, on_fault=on_fault
@@ -254,7 +256,19 @@ class CallMedia:
             at = lane.pipeline.set_state(state, at_sample)
             self._services.worker.post(self._turned, lane, state, at)
             holds = max(holds, at)
+        self._note_withheld(holds)
         return holds
+
+    def _note_withheld(self, at_sample: int) -> None:
+        """State where others were captured and somebody's lane was not, for want of their consent."""
+        anybody = GateState.OPEN in self._gates.values()
+        held = {pid for pid, state in self._gates.items() if anybody and state is GateState.WITHHELD}
+        for participant_id in self._withheld_from.keys() - held:
+            start = self._withheld_from.pop(participant_id)
+            if at_sample - start >= GAP_SAMPLES:
+                self._words.put(Gap(ms_of(start), ms_of(at_sample), GapReason.WITHHELD, participant_id))
+        for participant_id in held - self._withheld_from.keys():
+            self._withheld_from[participant_id] = at_sample
 
     def drop_open(self, participant_id: str) -> None:
         """Throw away what of this lane is not yet in words: the open window, the pre-roll, waiting decodes."""

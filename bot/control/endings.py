@@ -7,14 +7,17 @@ import structlog
 from bot.clock import CallClock
 from bot.control.capture import Actor, CaptureView
 from bot.control.moves import Moves
+from bot.control.pauses import pauses
 from bot.control.stage import BOT_PRESENT
 from bot.errors import QuietnoteError
 from bot.events import (
+    SAMPLES_PER_MS,
     BotState,
     CaptureState,
     EndReason,
     Gap,
     GapReason,
+    SessionEvent,
     ms_of,
 )
 
@@ -68,12 +71,26 @@ class Endings(Moves):
         assert self.media is not None
         now = self._now_sample()
         gone_from = await self.media.recover(now)
-        if gone_from is not None and now > gone_from:
+        since = await self._restate_pauses()
+        if since is None and gone_from is not None and now > gone_from:
             gap = Gap(ms_of(gone_from), ms_of(now), GapReason.INTERRUPTED)
             await self._store.add_gap(self.session_id, gap)
         self._apply_gates(now)
-        self._since_sample = now
+        self._since_sample = now if since is None else since * SAMPLES_PER_MS
         await self._move_bot(BotState.IN_CALL)
+
+    async def _restate_pauses(self) -> int | None:
+        """State the pauses whose end was recorded and whose gap was not; since when it is paused now, in ms."""
+        events: list[SessionEvent] = []
+        while page := await self._store.events(self.session_id, events[-1].seq if events else 0):
+            events += page
+        since = None
+        for start_ms, end_ms in pauses(events):
+            if end_ms is None:
+                since = start_ms
+            elif self.record.capture is not CaptureState.DISCARDED:
+                await self._store.add_gap(self.session_id, Gap(start_ms, end_ms, GapReason.PAUSED))
+        return since
 
     def take_up_end(self) -> None:
         """The process stopped between Finish or Discard and its effect: let that come now, as a task of its own."""
@@ -81,6 +98,7 @@ class Endings(Moves):
 
     async def _end_after_crash(self) -> None:
         try:
+            await self._restate_pauses()
             await self._close_books()
         except QuietnoteError as error:
             log.error("books_not_closed", session_id=self.session_id, error=type(error).__name__)
