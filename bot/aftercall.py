@@ -148,6 +148,7 @@ class AfterCall:
                 await self._guarded("discard", record.id, self.discard(record.id))
             elif record.capture is CaptureState.FINISHED and await self._engine.was_started(record.id):
                 await self._guarded("begin", record.id, self._take_up(record))
+        await self._guarded("prune", None, store.idempotency_prune())
 
     async def _force_erasure(self, session_id: str) -> None:
         await self._services.eraser.erase_audio(session_id)
@@ -163,7 +164,7 @@ class AfterCall:
             await self._services.eraser.erase_audio(record.id)
         await self.begin(record.id)
 
-    async def _guarded(self, what: str, session_id: str, work: Awaitable[object]) -> None:
+    async def _guarded(self, what: str, session_id: str | None, work: Awaitable[object]) -> None:
         try:
             await work
         except Exception as error:  # noqa: BLE001  the next sweep tries again

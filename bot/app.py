@@ -18,7 +18,7 @@ import structlog
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from bot import clinics
+from bot import fitness
 from bot.aftercall import AfterCall, AfterCallServices
 from bot.asr import models, whisper
 from bot.asr.leftovers import recognise_rest
@@ -77,6 +77,8 @@ class Running:
     services: Services
     scheduler: Scheduler
     model: str
+    warnings: tuple[str, ...] = ()
+    """What of the clinics' settings does not work as it stands, a line each, for the terminal."""
 
 
 @contextlib.asynccontextmanager
@@ -107,7 +109,6 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         eraser = Eraser(store, db, vault, signer, clock)
         store.purge_receipt = eraser.purge_receipt
         clinic_store = ClinicStore(db, clock)
-        await clinic_store.seed(clinics.load_files(settings.config_dir))
         templates = load_templates(settings.config_dir)
 
         bus = Bus(settings.redis_url or await _embedded_valkey(stack, data_dir), clock=clock)
@@ -129,6 +130,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             compute_type=settings.asr_compute_type,
             threads=settings.asr_threads,
         )
+        warnings = await fitness.seed(clinic_store, settings.config_dir, engine.check_language)
         scheduler = Scheduler(engine, clock)
         scheduler.start()
         stack.push_async_callback(scheduler.close)
@@ -146,7 +148,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             scheduler=scheduler,
             spool_dir=spool_dir,
             ptime_ms=settings.media_ptime_ms,
-            ice_servers=tuple(settings.ice_servers),
+            ice_servers=settings.ice_servers,
         )
         webhooks = WebhookSender(WebhookStore(db, vault, clock), clock)
         stack.push_async_callback(webhooks.close)
@@ -207,7 +209,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         stack.push_async_callback(live.close)
         await _own(stack, "sweep", _every(SWEEP_EVERY_S, aftercall.sweep))
         await _own(stack, "webhooks", _every(WEBHOOKS_EVERY_S, webhooks.deliver_due))
-        yield Running(create_app(services), services, scheduler, engine.name)
+        yield Running(create_app(services), services, scheduler, engine.name, tuple(warnings))
         services.stopping.set()
 
 

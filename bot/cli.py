@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,7 +16,7 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from bot import log, stopping
+from bot import __version__, log, stopping
 from bot.errors import ProblemError, QuietnoteError, StorageUnavailable
 from bot.settings import Settings, explain
 
@@ -36,6 +37,22 @@ cli.add_typer(user_cli, name="user")
 cli.add_typer(bench_cli, name="bench")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+AlwaysJson = Annotated[bool, typer.Option("--json", help="Changes nothing: one JSON object is printed in any case.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"quietnote {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    _ = version
 
 
 def main() -> None:
@@ -170,13 +187,16 @@ def receipt_verify(
 
 @config_cli.command("check")
 def config_check() -> None:
-    """Validate the configuration files."""
-    from bot import clinics
+    """Validate the configuration files, and that what they name is there."""
+    from bot import clinics, fitness
+    from bot.asr import models
     from bot.notes.templates import load_templates
 
     settings = Settings()
     found = clinics.load_files(settings.config_dir)
     templates = load_templates(settings.config_dir)
+    for line in fitness.check(found.values(), templates, partial(models.check_language, settings.asr_model)):
+        print(f"Warning: {line}", file=sys.stderr)
     print(f"{len(found)} clinics ({', '.join(found)}) and {len(templates)} templates are valid")
 
 
@@ -193,18 +213,27 @@ def user_add(
     email: Annotated[str, typer.Argument(help="The address they sign in with.")],
     name: Annotated[str, typer.Option(help="Their name, as clients see it.")],
     password: Annotated[
-        str,
+        str | None,
         typer.Option(
-            prompt="Password, at least 12 characters",
-            hide_input=True, confirmation_prompt=True, help="At least 12 characters; asked for if it is not given.",
+            help="At least 10 characters; asked for if it is not given. On the command line, others of this machine "
+            "can read it in the list of processes: leave it out, or use --password-stdin."
         ),
-    ],
+    ] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
+    ] = False,
     clinic: Annotated[str, typer.Option(help="The clinic's id.")] = "demo",
-    role: Annotated[str, typer.Option(help="clinician, admin or auditor.")] = "clinician",
+    role: Annotated[str, typer.Option(help="clinician or admin.")] = "clinician",
 ) -> None:
     """Add somebody who signs in to the pages."""
     from bot import people
 
+    if password_stdin:
+        if password is not None:
+            raise typer.BadParameter("give one of --password and --password-stdin")
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif password is None:
+        password = typer.prompt("Password, at least 10 characters", hide_input=True, confirmation_prompt=True)
     user_id = asyncio.run(people.add(Settings(), email, name, clinic, role, password))
     print(f"added {user_id}")
 
@@ -212,9 +241,9 @@ def user_add(
 @bench_cli.command("live")
 def bench_live(
     call: Annotated[Path, typer.Option(help="BASE of BASE.doctor.opus, BASE.patient.opus and BASE.json.")],
-    seconds: Annotated[float, typer.Option(help="Seconds of the call that are played.")] = 60.0,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds of the call that are played.")] = 60.0,
     model: Annotated[str, typer.Option(help="Speech model: a name or a path.")] = "tiny.en",
-    as_json: Json = False,
+    as_json: AlwaysJson = False,
 ) -> None:
     """Play a recorded call over real WebRTC in real time and score what comes back."""
     from bot.bench import live
@@ -228,7 +257,7 @@ def bench_live(
 def bench_start(
     starts: Annotated[int, typer.Option(min=1, help="How often Start is pressed, in a session each.")] = 20,
     model: Annotated[str, typer.Option(help="Speech model: a name or a path.")] = "tiny.en",
-    as_json: Json = False,
+    as_json: AlwaysJson = False,
 ) -> None:
     """Press Start in the middle of a conversation: how soon sound is captured, and which words are lost."""
     from bot.bench import start
@@ -237,11 +266,26 @@ def bench_start(
     _ = as_json
 
 
+@bench_cli.command("pause")
+def bench_pause(
+    n: Annotated[int, typer.Option("--n", min=1, help="How many pauses.")] = 1000,
+    real: Annotated[int, typer.Option(min=0, help="How many of them in real calls.")] = 50,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same virtual pauses.")] = None,
+    model: Annotated[str, typer.Option(help="Speech model: a name or a path.")] = "tiny.en",
+    as_json: AlwaysJson = False,
+) -> None:
+    """Pause at random, in virtual time and in real calls: what is kept after it, and which words are lost."""
+    from bot.bench import pause
+
+    _print(stopping.run(lambda: pause.run(n, real=real, seed=seed, model=model)))
+    _ = as_json
+
+
 @bench_cli.command("noise")
 def bench_noise(
     folder: Annotated[Path, typer.Option("--dir", help="Folder of audio files that hold no speech.")],
     model: Annotated[str, typer.Option(help="Speech model: a name or a path.")] = "tiny.en",
-    as_json: Json = False,
+    as_json: AlwaysJson = False,
 ) -> None:
     """Stream noise as a lane and count the words that were written."""
     from bot.bench import noise

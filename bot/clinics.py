@@ -49,6 +49,7 @@ class CapturePolicy(_Part):
 
     max_duration_min: int = Field(180, ge=1, le=720, description="Minutes after which the bot leaves by itself.")
     clinician_absent_s: int = Field(10, ge=1, le=600, description="Seconds without a clinician until capture pauses.")
+    client_absent_s: int = Field(10, ge=1, le=600, description="Seconds without a client until capture pauses.")
     alone_s: int = Field(120, ge=5, le=3600, description="Seconds alone in the room until the call counts as ended.")
     client_captions: bool = Field(True, description="Whether clients see the live captions.")
     long_pause_s: int = Field(

@@ -8,12 +8,13 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sized
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bot import __version__, clinics
+from bot import __version__, clinics, fitness
 from bot.errors import ProblemError, QuietnoteError
 from bot.settings import Settings
 
@@ -109,11 +110,15 @@ async def _data_dir(settings: Settings) -> str:
 
 
 async def _configuration(settings: Settings) -> str:
+    from bot.asr import models
     from bot.notes.templates import load_templates
 
     found = clinics.load_files(settings.config_dir)
     templates = load_templates(settings.config_dir)
-    return f"{_count(found, 'clinic')}, {_count(templates, 'template')} in {settings.config_dir}"
+    language = partial(models.check_language, settings.asr_model)
+    not_yet = await asyncio.to_thread(fitness.check, found.values(), templates, language)
+    counts = f"{_count(found, 'clinic')}, {_count(templates, 'template')} in {settings.config_dir}"
+    return "; ".join([counts, *not_yet])
 
 
 def _count(things: Sized, name: str) -> str:

@@ -272,6 +272,7 @@ def stable_executor_id(data_dir: Path) -> str:
     path = data_dir / "executor_id"
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".executor_id.{secrets.token_hex(8)}")
+    draft.touch(mode=0o600)
     draft.write_text(f"exec_{secrets.token_hex(16)}", "ascii")
     with contextlib.suppress(FileExistsError):
         path.hardlink_to(draft)
@@ -283,7 +284,9 @@ def _make_private_file(url: str) -> None:
     database = make_url(url).database if url.startswith("sqlite") else None
     if database:
         Path(database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
+        made = os.open(database, os.O_RDWR | os.O_CREAT, 0o600)
+        os.fchmod(made, 0o600)  # also one that was made otherwise
+        os.close(made)
 
 
 class _EngineLog(logging.Handler):

@@ -31,6 +31,8 @@
         +-- ModelHashMismatch        weights that are not the pinned ones
         +-- ModelUnusable            weights that this machine cannot run as it was asked to
         +-- PortBusy                 the address is taken
+        +-- NotOurAddress            the address is not one of this machine
+        +-- PortForbidden            the system lets nobody of our rights listen there
 
 No message may hold what a person said, wrote or is called: messages are shown, logged and sent on. Each class builds
 its own message; ``retryable`` tells whether the same call may succeed later without anybody changing anything.
@@ -123,7 +125,7 @@ class SessionLocked(ProblemError):
 
 
 class IdempotencyConflict(ProblemError):
-    """The same Idempotency-Key came with another body."""
+    """The same Idempotency-Key came with another body, or the same ``message_id`` with another action."""
 
     slug, status, title = "idempotency-conflict", 409, "That Idempotency-Key was used for another request."
 
@@ -207,7 +209,7 @@ class Overloaded(ProblemError):
 class StorageUnavailable(Overloaded):
     """The database or the key store cannot be read or written; nothing was changed.
 
-    ``cause`` is one of ``full locked read_only damaged io``.
+    ``cause`` is one of ``full locked read_only damaged io unreachable``.
     """
 
     title = "The store cannot be used right now."
@@ -217,6 +219,7 @@ class StorageUnavailable(Overloaded):
         "read_only": "it is read-only",
         "damaged": "it is damaged or not ours",
         "io": "the disk does not answer",
+        "unreachable": "the database server does not answer",
     }
 
     def __init__(self, what: str, cause: str) -> None:
@@ -279,6 +282,22 @@ class PortBusy(SetupError):
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
         super().__init__(f"{host}:{port} is already in use; choose another with --port")
+
+
+class NotOurAddress(SetupError):
+    """An address that this machine does not have."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        super().__init__(f"{host} is no address of this machine; choose another with --host")
+
+
+class PortForbidden(SetupError):
+    """A port that the system keeps for processes with more rights."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        super().__init__(f"{host}:{port} needs more rights to listen on; choose a port from 1024 with --port")
 
 
 def problem_classes() -> list[type[ProblemError]]:

@@ -32,6 +32,11 @@ def sample_of(ms: int) -> int:
     return ms * SAMPLES_PER_MS
 
 
+def whole_ms(sample: int) -> int:
+    """The sample position itself when it lies on a whole millisecond, else the next one that does."""
+    return -(-sample // SAMPLES_PER_MS) * SAMPLES_PER_MS
+
+
 # -- who -------------------------------------------------------------------------------------------------------------
 
 
@@ -109,6 +114,7 @@ class PauseReason(StrEnum):
     CONSENT = "consent"
     NETWORK = "network"
     CLINICIAN_ABSENT = "clinician_absent"
+    CLIENT_ABSENT = "client_absent"
 
 
 class AudioState(StrEnum):

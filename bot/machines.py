@@ -1,7 +1,12 @@
-"""The four state machines as data, and the one function that moves them.
+"""The state machines as data, and the one function that moves them.
 
 A session never has one "status": the bot's run, each participant's consent, capture, and the three artefacts move
-apart. Every table maps a state to the states that may follow it; a state that maps to nothing is final.
+apart. Every table maps a state to the states that may follow it, each with what brings that about and what must hold
+first; a state that maps to nothing is final. What is not in a table is :class:`bot.errors.InvalidTransition`, from
+:func:`move`, and nothing changes.
+
+What a pause is for is a set of reasons beside the capture machine. Each has one owner, and only its owner lifts it
+(:data:`PAUSED_FOR`). What each action of a clinician does to capture is :data:`bot.control.capture.DOES`.
 """
 
 from __future__ import annotations
@@ -11,77 +16,137 @@ from enum import StrEnum
 from typing import TypeVar
 
 from bot.errors import InvalidTransition
-from bot.events import AudioState, BotState, CaptureState, ConsentState, NoteState, TranscriptState
+from bot.events import AudioState, BotState, CaptureState, ConsentState, NoteState, PauseReason, TranscriptState
 
 B, C, K = BotState, ConsentState, CaptureState
 A, T, N = AudioState, TranscriptState, NoteState
-
-BOT: Mapping[BotState, frozenset[BotState]] = {
-    B.ABSENT: frozenset({B.REQUESTED}),
-    B.REQUESTED: frozenset({B.JOINING, B.LEAVING, B.FAILED}),
-    B.JOINING: frozenset({B.WAITING_FOR_CLIENT, B.IN_CALL, B.LEAVING, B.FAILED}),
-    B.WAITING_FOR_CLIENT: frozenset({B.IN_CALL, B.LEAVING, B.FAILED}),
-    B.IN_CALL: frozenset({B.REJOINING, B.LEAVING, B.FAILED}),
-    B.REJOINING: frozenset({B.IN_CALL, B.LEAVING, B.FAILED}),
-    B.LEAVING: frozenset({B.DONE, B.FAILED}),
-    # a run ends in done or failed; a later Start of the same session begins another run
-    B.DONE: frozenset({B.REQUESTED}),
-    B.FAILED: frozenset({B.REQUESTED}),
-}
-
-CONSENT: Mapping[ConsentState, frozenset[ConsentState]] = {
-    C.UNKNOWN: frozenset({C.REQUESTED, C.GRANTED, C.DECLINED}),
-    C.REQUESTED: frozenset({C.GRANTED, C.DECLINED}),
-    C.GRANTED: frozenset({C.REVOKED, C.EXPIRED}),
-    C.DECLINED: frozenset({C.REQUESTED, C.GRANTED}),
-    C.REVOKED: frozenset({C.REQUESTED, C.GRANTED}),
-    C.EXPIRED: frozenset({C.REQUESTED, C.GRANTED, C.DECLINED}),
-}
-
-CAPTURE: Mapping[CaptureState, frozenset[CaptureState]] = {
-    K.OFF: frozenset({K.CONSENT_PENDING, K.CAPTURING, K.PAUSED, K.FINISHED, K.DISCARDED}),
-    K.CONSENT_PENDING: frozenset({K.CAPTURING, K.PAUSED, K.OFF, K.FINISHED, K.DISCARDED}),
-    K.CAPTURING: frozenset({K.PAUSED, K.FINISHED, K.DISCARDED}),
-    K.PAUSED: frozenset({K.CAPTURING, K.FINISHED, K.DISCARDED}),
-    K.FINISHED: frozenset(),
-    K.DISCARDED: frozenset(),
-}
-
-AUDIO: Mapping[AudioState, frozenset[AudioState]] = {
-    A.ABSENT: frozenset({A.HELD}),
-    A.HELD: frozenset({A.ERASED}),
-    A.ERASED: frozenset(),
-}
-
-TRANSCRIPT: Mapping[TranscriptState, frozenset[TranscriptState]] = {
-    T.ABSENT: frozenset({T.LIVE}),
-    T.LIVE: frozenset({T.READY, T.FAILED, T.PURGED}),
-    T.READY: frozenset({T.PURGED}),
-    T.FAILED: frozenset({T.READY, T.PURGED}),
-    T.PURGED: frozenset(),
-}
-
-NOTE: Mapping[NoteState, frozenset[NoteState]] = {
-    N.ABSENT: frozenset({N.QUEUED}),
-    N.QUEUED: frozenset({N.GENERATING, N.FAILED, N.DISCARDED}),
-    N.GENERATING: frozenset({N.DRAFT, N.FAILED, N.DISCARDED}),
-    N.DRAFT: frozenset({N.QUEUED, N.SIGNED, N.DISCARDED}),
-    N.FAILED: frozenset({N.QUEUED, N.DISCARDED}),
-    N.SIGNED: frozenset({N.AMENDED}),
-    N.AMENDED: frozenset({N.AMENDED}),
-    N.DISCARDED: frozenset(),
-}
-
 S = TypeVar("S", bound=StrEnum)
 
+Table = Mapping[S, Mapping[S, str]]
+"""By state: what may follow it, and why it does."""
 
-def move(table: Mapping[S, frozenset[S]], now: S, to: S) -> S:
+END = "Finish, Discard, a no, or the call ended"
+BROKE = "it cannot go on; the reason is recorded"
+
+BOT: Table[BotState] = {
+    B.ABSENT: {B.REQUESTED: "Start, by any door, while a client is in the room"},
+    B.REQUESTED: {B.JOINING: "at once", B.LEAVING: END, B.FAILED: BROKE},
+    B.JOINING: {
+        B.WAITING_FOR_CLIENT: "it is in, and no client is",
+        B.IN_CALL: "lanes and room are ready",
+        B.LEAVING: END,
+        B.FAILED: BROKE,
+    },
+    B.WAITING_FOR_CLIENT: {B.IN_CALL: "a client came in", B.LEAVING: END, B.FAILED: BROKE},
+    B.IN_CALL: {B.REJOINING: "the process was started again", B.LEAVING: END, B.FAILED: BROKE},
+    B.REJOINING: {
+        B.IN_CALL: "what the process left behind is taken up",
+        B.LEAVING: END,
+        B.FAILED: BROKE,
+    },
+    B.LEAVING: {B.DONE: "its connections are closed", B.FAILED: BROKE},
+    B.DONE: {B.REQUESTED: "Start again, where capture never began: another run"},
+    B.FAILED: {B.REQUESTED: "Start again, where capture never began: another run"},
+}
+
+ASKED = "the bot is in the call, and so are they"
+YES = "they agree, to the text of this session"
+NO = "they decline"
+
+CONSENT: Table[ConsentState] = {
+    C.UNKNOWN: {C.REQUESTED: ASKED, C.GRANTED: "they agree unasked; a clinician does by Start", C.DECLINED: NO},
+    C.REQUESTED: {C.GRANTED: YES, C.DECLINED: NO},
+    C.GRANTED: {
+        C.REVOKED: "they take it back, at any moment",
+        C.EXPIRED: "it was on file with an end, and that has come; any other holds for its session",
+    },
+    C.DECLINED: {C.REQUESTED: ASKED, C.GRANTED: YES},
+    C.REVOKED: {C.REQUESTED: ASKED, C.GRANTED: YES},
+    C.EXPIRED: {C.REQUESTED: ASKED, C.GRANTED: YES, C.DECLINED: NO},
+}
+
+ALL_AGREE = "everybody who must agree has agreed"
+HELD = "something holds it back: see PAUSED_FOR"
+FINISH = "Finish, or the call ended; nothing is captured any more"
+DISCARD = "Discard; what was captured is destroyed"
+
+CAPTURE: Table[CaptureState] = {
+    K.OFF: {
+        K.CONSENT_PENDING: "Start, while somebody who must agree has not",
+        K.CAPTURING: f"Start, and {ALL_AGREE}",
+        K.FINISHED: "a session that ends without a call",
+        K.DISCARDED: "a session that ends without a call",
+    },
+    K.CONSENT_PENDING: {
+        K.CAPTURING: ALL_AGREE,
+        K.PAUSED: HELD,
+        K.OFF: "every client declined, or the process was started again: nothing was captured",
+        K.FINISHED: FINISH,
+        K.DISCARDED: DISCARD,
+    },
+    K.CAPTURING: {K.PAUSED: HELD, K.FINISHED: FINISH, K.DISCARDED: DISCARD},
+    K.PAUSED: {K.CAPTURING: "its last reason was lifted", K.FINISHED: FINISH, K.DISCARDED: DISCARD},
+    K.FINISHED: {},
+    K.DISCARDED: {},
+}
+
+PAUSED_FOR: Mapping[PauseReason, tuple[str, str]] = {
+    PauseReason.CLINICIAN: ("Pause, or a change that could not be recorded", "Resume, by a clinician"),
+    PauseReason.CONSENT: (
+        "no client has agreed; or somebody present has not, where the clinic pauses for late joiners",
+        "all of that is over",
+    ),
+    PauseReason.CLINICIAN_ABSENT: ("no clinician was in the room for as long as the clinic allows", "one came back"),
+    PauseReason.CLIENT_ABSENT: ("nobody on the client's side was in the room for as long", "one of them came back"),
+    PauseReason.CLIENT_ABSENT: (
+        "nobody of the client's side was in the room for as long as the clinic allows",
+        "one of them came back",
+    ),
+    PauseReason.NETWORK: ("the room cannot bring anybody's sound", "it can again"),
+}
+"""By reason: what brings it, and what alone lifts it. Capture is paused while there is any."""
+
+AUDIO: Table[AudioState] = {
+    A.ABSENT: {A.HELD: "the first sample may be captured"},
+    A.HELD: {A.ERASED: "its words are safe, or were given up, or discarded: keys and chunks are destroyed"},
+    A.ERASED: {},
+}
+
+TRANSCRIPT: Table[TranscriptState] = {
+    T.ABSENT: {T.LIVE: "capture began"},
+    T.LIVE: {
+        T.READY: "the call is over and everything is recognised",
+        T.FAILED: "recognition failed for good",
+        T.PURGED: "Discard",
+    },
+    T.READY: {T.PURGED: "the note was signed, or its day came"},
+    T.FAILED: {T.READY: "recognition was tried again", T.PURGED: "its day came"},
+    T.PURGED: {},
+}
+
+NOTE: Table[NoteState] = {
+    N.ABSENT: {N.QUEUED: "the transcript is ready, or text was added in its place"},
+    N.QUEUED: {N.GENERATING: "its turn came", N.FAILED: BROKE, N.DISCARDED: "a clinician discards it"},
+    N.GENERATING: {N.DRAFT: "it is written and checked", N.FAILED: BROKE, N.DISCARDED: "a clinician discards it"},
+    N.DRAFT: {
+        N.QUEUED: "it is made again, by another template or with more text",
+        N.SIGNED: "a clinician signs it",
+        N.DISCARDED: "a clinician discards it",
+    },
+    N.FAILED: {N.QUEUED: "it is tried again", N.DISCARDED: "a clinician discards it"},
+    N.SIGNED: {N.AMENDED: "a clinician adds to it"},
+    N.AMENDED: {N.AMENDED: "a clinician adds to it again"},
+    N.DISCARDED: {},
+}
+
+
+def move(table: Table[S], now: S, to: S) -> S:
     """Return ``to`` if the table lets it follow ``now``; raise :class:`InvalidTransition` if not."""
     if to not in table[now]:
         raise InvalidTransition(f"{now.value} cannot become {to.value}.", state=now.value)
     return to
 
 
-def is_final(table: Mapping[S, frozenset[S]], state: S) -> bool:
+def is_final(table: Table[S], state: S) -> bool:
     """True when nothing can follow ``state``."""
     return not table[state]

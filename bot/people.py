@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from bot import clinics
+from functools import partial
+
+from bot import fitness
+from bot.asr import models
 from bot.clock import SystemClock
 from bot.settings import Settings
 from bot.store.clinic_store import ClinicStore
@@ -17,7 +20,7 @@ async def add(settings: Settings, email: str, name: str, clinic: str, role: str,
     await db.open()
     try:
         clinic_store = ClinicStore(db, clock)
-        await clinic_store.seed(clinics.load_files(settings.config_dir))
+        await fitness.seed(clinic_store, settings.config_dir, partial(models.check_language, settings.asr_model))
         await clinic_store.current(clinic)
         return (await UserStore(db, clock).add(clinic, email, name, role, password)).id
     finally:

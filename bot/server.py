@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import uvicorn
 
 from bot.app import Running, running
-from bot.errors import PortBusy
+from bot.errors import NotOurAddress, PortBusy, PortForbidden
 from bot.settings import Settings
 
 STOP_WITHIN_S = 2
@@ -22,7 +22,7 @@ MAX_SOCKET_BYTES = 1_000_000
 
 @contextlib.asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[Running, str]]:
-    """A service that listens, and the address it listens on. Raises :class:`PortBusy` when the address is taken."""
+    """A service that listens, and the address it listens on. Raises as :func:`listen_on` does."""
     with listen_on(settings.host, settings.port) as sock:
         settings = settings.model_copy(update={"port": sock.getsockname()[1]})
         async with running(settings) as service:
@@ -50,6 +50,8 @@ async def _say_where(service: Running, url: str) -> None:
     """Tell the terminal where it is, and, once in a data directory's life, the first admin key."""
     settings = service.services.settings
     print(f"Quietnote listens on {url}  (model {service.model}, data in {settings.data_dir})", file=sys.stderr)
+    for line in service.warnings:
+        print(f"Warning: {line}", file=sys.stderr)
     if settings.dev:
         print("Development mode: API key `dev`, demo sign-in on the sign-in page.", file=sys.stderr)
     elif not await service.services.keys.list():
@@ -71,13 +73,17 @@ def _config(service: Running) -> uvicorn.Config:
 
 
 def listen_on(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises :class:`PortBusy` when the address cannot be had."""
+    """A listening socket. Raises :class:`PortBusy`, :class:`NotOurAddress` or :class:`PortForbidden`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         sock = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        if error.errno in {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL}:
+        if error.errno == errno.EADDRINUSE:
             raise PortBusy(host, port) from None
+        if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+            raise NotOurAddress(host) from None
+        if error.errno == errno.EACCES:
+            raise PortForbidden(host, port) from None
         raise
     # connections inherit it; asyncio sets it only on sockets made with the protocol's number, and without it an answer
     # in two pieces waits 40 ms for the other side's acknowledgement

@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from bot import ice
+from bot.ice import IceServer
 
 
 def default_config_dir() -> Path:
@@ -67,7 +70,9 @@ class Settings(BaseSettings):
     media_ptime_ms: int = Field(
         60, ge=20, le=60, multiple_of=20, description="Packet length asked of browsers, in milliseconds: 20, 40 or 60."
     )
-    ice_servers: list[str] = Field(default_factory=list, description="STUN or TURN URLs given to browsers and the bot.")
+    ice_servers: Annotated[tuple[IceServer, ...], BeforeValidator(ice.read)] = Field(
+        default_factory=tuple, repr=False, description="STUN and TURN servers given to browsers and the bot; see below."
+    )
     ice_loopback: Literal["auto", "on", "off"] = Field(
         "auto",
         description=(
@@ -109,8 +114,8 @@ def explain(error: ValidationError | SettingsError) -> str:
     if isinstance(error, SettingsError):
         named = re.search(r'field "(\w+)"', str(error))
         return f"{variable(named[1]) if named else 'a setting'}: must be JSON"
-    wrong = [
-        f"{variable(str(e['loc'][0]))}: {e['msg'][:1].lower()}{e['msg'][1:]}"
-        for e in error.errors(include_input=False, include_context=False, include_url=False)
-    ]
+    wrong = []
+    for one in error.errors(include_input=False, include_context=False, include_url=False):
+        what = one["msg"].removeprefix("Value error, ")
+        wrong.append(f"{variable(str(one['loc'][0]))}: {what[:1].lower()}{what[1:]}")
     return "; ".join(wrong)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bot.errors import ModelHashMismatch, ModelMissing
+from bot.errors import LanguageUnsupported, ModelHashMismatch, ModelMissing
 from bot.settings import default_data_dir
 
 WEIGHTS = "model.bin"
@@ -116,6 +116,36 @@ def resolve(name: str, *, allow_hub: bool = False, cache_dir: Path | None = None
     raise ModelMissing(
         name, [*looked, "that path"] if looked else ["that path", f"the known models ({', '.join(REGISTRY)})"]
     )
+
+
+def check_language(name: str, language: str) -> None:
+    """Raise :class:`LanguageUnsupported` for a language tag that the model of this name does not recognise.
+
+    Loads nothing. Of weights that are not known here it is said only when they are loaded, what no model knows apart.
+    """
+    spec = REGISTRY.get(name) or _known_weights(Path(name).expanduser() / WEIGHTS)
+    known = spec.languages if spec is not None else ()
+    if not known:
+        from bot.asr import whisper
+
+        known = whisper.every_language()
+    language_code(name, known, language)
+
+
+def language_code(name: str, known: Sequence[str], language: str) -> str:
+    """The two-letter code of a language tag, if it is among ``known``. Raises :class:`LanguageUnsupported`."""
+    code = language.split("-")[0].lower()
+    if code not in known:
+        raise LanguageUnsupported(name, known)
+    return code
+
+
+def _known_weights(weights: Path) -> ModelSpec | None:
+    """The known model whose weights these are."""
+    if not weights.is_file():
+        return None
+    found = _sha256(weights)
+    return next((spec for spec in REGISTRY.values() if spec.sha256 == found), None)
 
 
 def read_checked(files: ModelFiles) -> dict[str, bytes]:

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bot.asr.engine import Recognition
-from bot.asr.models import ModelFiles, read_checked
+from bot.asr.models import ModelFiles, language_code, read_checked
 from bot.asr.wordtimes import TimedToken, words_of
-from bot.errors import LanguageUnsupported, ModelUnusable
+from bot.errors import ModelUnusable
 from bot.events import SAMPLE_RATE_HZ, Pcm
 
 SHORT_PAD_S = 16.0
@@ -99,6 +99,13 @@ def check_device(name: str, *, device: str, compute_type: str) -> None:
 def _first_line(error: Exception) -> str:
     """A library's own words on the machine; nothing was recognised yet, so that they hold nothing anybody said."""
     return next(iter(str(error).splitlines()), "").strip().rstrip(".")[:160] or type(error).__name__
+
+
+def every_language() -> tuple[str, ...]:
+    """Two-letter codes that any Whisper model may recognise."""
+    from faster_whisper.tokenizer import _LANGUAGE_CODES
+
+    return tuple(_LANGUAGE_CODES)
 
 
 def download(repository: str, cache: Path) -> Path:
@@ -238,10 +245,7 @@ class WhisperEngine:
 
     def _code(self, language: str) -> str:
         """The model's code of a language tag. Raises :class:`LanguageUnsupported`: it would hear another language."""
-        code = language.split("-")[0].lower()
-        if code not in self.languages:
-            raise LanguageUnsupported(self._name, self.languages)
-        return code
+        return language_code(self._name, self.languages, language)
 
     def _tokenizer(self, code: str) -> Any:
         tokenizer = self._tokenizers.get(code)

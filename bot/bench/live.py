@@ -103,7 +103,7 @@ class Heard:
         self.session = session
         self.began_s = min(starts_s.values())
         self.last_final_s = max((c["at_s"] for c in told["captions"]), default=self.began_s)
-        self.asked: Mapping[str, str] = playing["asked"]
+        self.asked: Mapping[str, Mapping[str, int | bool] | None] = playing["asked"]
         # the gates opened; from there a lane is absent until its first frame, and never after it
         absent_ms = max(ledger["absent"] / SAMPLES_PER_MS for ledger in lane_ledgers(session))
         self.start_to_first_frame_ms = (zero_s - ready["pressed_s"]) * 1000 + ready["opened_ms"] + absent_ms

@@ -13,7 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ class Call:
     def play(self, at_s: float) -> None:
         """Both lanes speak."""
         starts = {lane: peer.play(at_s) for lane, peer in self._peers.items()}
-        asked = {lane: str(peer.asked) for lane, peer in self._peers.items()}
+        asked = {lane: asdict(peer.asked) if peer.asked else None for lane, peer in self._peers.items()}
         say("playing", call=self.index, starts_s=starts, asked=asked)
 
     async def last_words(self, ended_s: float) -> None:

@@ -34,6 +34,7 @@ class BotRun(Stage, ABC):
 
     async def _bring_the_bot(self) -> None:
         """A bot run begins: the bot takes its seat, and the pages connect to it."""
+        await self._send_bot_home(EndReason.PLATFORM_ERROR)  # a run that a fault left half begun ends first
         self._starting = True
         for state in (BotState.REQUESTED, BotState.JOINING):
             await self._move_bot(state)
@@ -74,9 +75,10 @@ class BotRun(Stage, ABC):
         )
 
     async def _send_bot_home(self, reason: EndReason) -> None:
-        if self.record.bot not in BOT_PRESENT:
+        if self.record.bot in BOT_PRESENT:
+            await self._move_bot(BotState.LEAVING, reason)
+        elif self.record.bot is not BotState.LEAVING:
             return
-        await self._move_bot(BotState.LEAVING, reason)
         media, self.media = self.media, None
         if media is not None:
             await media.close(reason)
@@ -140,9 +142,9 @@ class BotRun(Stage, ABC):
         """Everybody who has a lane: a stopped process may have left sound in it."""
         return {lane.participant_id: lane.role for lane in await self._store.lanes(self.session_id)}
 
-    def _apply_gates(self, at: int) -> None:
-        if self.media is not None:
-            self.media.set_gates(self._gates(self.view), at)
+    def _apply_gates(self, at: int) -> int:
+        """Set every gate as the state wants it; from when on all of them hold."""
+        return at if self.media is None else self.media.set_gates(self._gates(self.view), at)
 
     @abstractmethod
     def _gates(self, view: CaptureView) -> dict[str, GateState]:

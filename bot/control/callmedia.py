@@ -32,7 +32,9 @@ from bot.events import (
     Segment,
     SpeechWindow,
     ms_of,
+    whole_ms,
 )
+from bot.ice import IceServer
 from bot.media.builtin import BuiltinRoom
 from bot.media.pipeline import LanePipeline
 from bot.media.room import LaneStarted, RoomEvent
@@ -68,7 +70,7 @@ class MediaServices:
     scheduler: Scheduler
     spool_dir: Path
     ptime_ms: int
-    ice_servers: tuple[str, ...] = ()
+    ice_servers: tuple[IceServer, ...] = ()
 
 
 @dataclass(slots=True)
@@ -79,6 +81,9 @@ class _Lane:
     level: LaneLevel | None = None
     absent_from: int | None = None
     """Where frames stopped coming, or the gate opened without one, until a frame comes. Media thread only."""
+    open: bool = False
+    turned_at: int = 0
+    """Where its gate last opened or shut. Media thread only."""
 
 
 class CallMedia:
@@ -144,11 +149,11 @@ class CallMedia:
     async def recover(self, now: int) -> int | None:
         """After a restart: recognise what the spools hold, and count time up to ``now``.
 
-        Where the books of the process before ended, if anywhere.
+        Where what is known of any lane ends, if there is one: from there on the service was away.
         """
-        saved = [lane.pipeline.ledger().elapsed for lane in self._lanes.values()]
-        await self._on_worker(lambda lane: lane.pipeline.recover(lane.committed_through_sample, now))
-        return max(saved, default=None)
+        known: list[int] = []
+        await self._on_worker(lambda lane: known.append(lane.pipeline.recover(lane.committed_through_sample, now)))
+        return max(known, default=None)
 
     async def ensure_lane(self, participant_id: str, role: Role) -> None:
         """Give a participant their lane; the same person always gets the same one back."""
@@ -221,12 +226,17 @@ class CallMedia:
     def _note_boundary(self, boundary: LaneBoundary) -> None:
         """A captured stretch ended. On the media thread."""
         lane = self._lanes.get(boundary.lane_id)
-        if lane is not None and boundary.reason is BoundaryReason.ABSENT:
-            lane.absent_from = boundary.at_sample
+        if lane is None or boundary.reason is not BoundaryReason.ABSENT:
+            return
+        if lane.open:
+            lane.absent_from = max(boundary.at_sample, lane.turned_at)
+        else:  # it is told of later than of the gate that shut meanwhile
+            self._gap(lane, boundary.at_sample, lane.turned_at, GapReason.ABSENT)
 
     def _turned(self, lane: _Lane, state: GateState, at_sample: int) -> None:
         """A gate opened: absent until a frame comes. It shut: absent up to here. On the media thread."""
-        if state is GateState.OPEN:
+        lane.open, lane.turned_at = state is GateState.OPEN, at_sample
+        if lane.open:
             lane.absent_from = at_sample if lane.absent_from is None else lane.absent_from
         elif lane.absent_from is not None:
             self._gap(lane, lane.absent_from, at_sample, GapReason.ABSENT)
@@ -241,7 +251,7 @@ class CallMedia:
     # -- gates -------------------------------------------------------------------------------------------------------
 
     def set_gates(self, gates: Mapping[str, GateState], at_sample: int) -> int:
-        """Set each participant's gate from ``at_sample`` on; the sample from which all of them really hold.
+        """Set each participant's gate from ``at_sample`` on; from when on all of them really hold, a whole millisecond.
 
         Safe at any moment; nothing is awaited. A lane that is already past ``at_sample`` (packets may run a few
         milliseconds ahead of the clock) changes where it is.
@@ -256,6 +266,7 @@ class CallMedia:
             at = lane.pipeline.set_state(state, at_sample)
             self._services.worker.post(self._turned, lane, state, at)
             holds = max(holds, at)
+        holds = whole_ms(holds)
         self._note_withheld(holds)
         return holds
 
@@ -273,8 +284,18 @@ class CallMedia:
     def drop_open(self, participant_id: str) -> None:
         """Throw away what of this lane is not yet in words: the open window, the pre-roll, waiting decodes."""
         lane_id = self._lane_of.get(participant_id)
-        if lane_id is not None:
-            self._services.worker.post(self._lanes[lane_id].pipeline.discard_open)
+        if lane_id is None:
+            return
+        pipeline = self._lanes[lane_id].pipeline
+
+        def drop() -> None:
+            pipeline.discard_open()
+            self._services.scheduler.forget_lane(self._session_id, lane_id)
+            # after whatever the recogniser handed over before
+            self._loop.call_soon_threadsafe(self._words.drop_lane, lane_id)
+
+        self._words.drop_lane(lane_id)
+        self._services.worker.post(drop)
 
     def tick(self) -> None:
         """Let lanes account for time in which no frame came."""
@@ -319,6 +340,10 @@ class CallMedia:
     async def save_words(self) -> bool:
         """Store the finals that could not be stored yet; False while the database takes none."""
         return await self._words.save()
+
+    def keep_gap(self, gap: Gap) -> None:
+        """Have a gap stored as soon as the database takes it, in its turn with the finals."""
+        self._words.put(gap)
 
     def _committed(self, segment: Segment) -> None:
         self._services.worker.post(self._lanes[segment.lane_id].pipeline.committed, segment.committed_through_sample)

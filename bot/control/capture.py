@@ -3,27 +3,15 @@
 The doors (HTTP, data channel, WebSocket) all end here, so an action means the same through each of them. Identity
 comes from a verified token or key; nothing in a message can change it.
 
-What an action does, by the state it finds (``-`` is :class:`bot.errors.InvalidTransition`, nothing changes):
-
-    =========  ===============  ===============  ===========================  ==========  ===========
-    action     off              consent_pending  capturing / paused           finished    discarded
-    =========  ===============  ===============  ===========================  ==========  ===========
-    start      consent_pending  -                - / lifts clinician          -           -
-    pause      -                adds clinician   adds clinician               -           -
-    resume     -                -                - / lifts clinician          -           -
-    finish     -                finished         finished                     again: ok   -
-    discard    -                discarded        discarded                    -           again: ok
-    =========  ===============  ===============  ===========================  ==========  ===========
-
-``consent_pending`` becomes ``capturing`` by itself as soon as everybody who must agree has agreed, at once if they
-already have.
+What an action does to capture is a table, :data:`DOES`. ``consent_pending`` becomes ``capturing`` by itself as soon as
+everybody who must agree has agreed, at once if they already have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 from bot.errors import Forbidden, InvalidTransition
 from bot.events import (
@@ -180,22 +168,54 @@ def consent_holds(people: list[Presence], *, pause_all: bool) -> bool:
     return all(p.consent is ConsentState.GRANTED for p in people if p.present)
 
 
+class Effect(Enum):
+    """What an action does to the machine of capture."""
+
+    BEGIN = auto()
+    """Ask those who must agree; capture begins when they have."""
+    HOLD = auto()
+    """Add the clinician's reason to pause."""
+    LIFT = auto()
+    """Take the clinician's reason away, and no other; not possible without it."""
+    FINISH = auto()
+    DISCARD = auto()
+
+
+S, E = CaptureState, Effect
+DOES: Mapping[CaptureAction, Mapping[CaptureState, Effect]] = {
+    CaptureAction.START: {S.OFF: E.BEGIN},
+    CaptureAction.PAUSE: {S.CONSENT_PENDING: E.HOLD, S.CAPTURING: E.HOLD, S.PAUSED: E.HOLD},
+    CaptureAction.RESUME: {S.PAUSED: E.LIFT},
+    CaptureAction.FINISH: {
+        S.CONSENT_PENDING: E.FINISH,
+        S.CAPTURING: E.FINISH,
+        S.PAUSED: E.FINISH,
+        S.FINISHED: E.FINISH,  # again: the same answer, nothing changes
+    },
+    CaptureAction.DISCARD: {
+        S.CONSENT_PENDING: E.DISCARD,
+        S.CAPTURING: E.DISCARD,
+        S.PAUSED: E.DISCARD,
+        S.DISCARDED: E.DISCARD,  # again
+    },
+}
+"""What each action does, by the state it finds; what is not here is :class:`InvalidTransition`, and nothing changes."""
+
+
 def apply(view: CaptureView, action: CaptureAction, *, consented: bool) -> CaptureView:
-    """What ``action`` makes of ``view``, by the table above. Raises :class:`InvalidTransition`."""
-    state, reasons = view.state, view.reasons
-    running = state in {CaptureState.CAPTURING, CaptureState.PAUSED, CaptureState.CONSENT_PENDING}
-    match action:
-        case CaptureAction.START if state is CaptureState.OFF:
+    """What ``action`` makes of ``view``, by :data:`DOES`. Raises :class:`InvalidTransition`."""
+    match DOES[action].get(view.state):
+        case Effect.BEGIN:
             return settle(CaptureView(CaptureState.CONSENT_PENDING), consented=consented)
-        case CaptureAction.START | CaptureAction.RESUME if PauseReason.CLINICIAN in reasons:
-            return lift(view, PauseReason.CLINICIAN, consented=consented)
-        case CaptureAction.PAUSE if running:
+        case Effect.HOLD:
             return hold(view, PauseReason.CLINICIAN)
-        case CaptureAction.FINISH if running or state is CaptureState.FINISHED:
+        case Effect.LIFT if PauseReason.CLINICIAN in view.reasons:
+            return lift(view, PauseReason.CLINICIAN, consented=consented)
+        case Effect.FINISH:
             return CaptureView(CaptureState.FINISHED)
-        case CaptureAction.DISCARD if running or state is CaptureState.DISCARDED:
+        case Effect.DISCARD:
             return CaptureView(CaptureState.DISCARDED)
-    raise InvalidTransition(f"{action.value} is not possible while {_spoken(view)}.", state=state.value)
+    raise InvalidTransition(f"{action.value} is not possible while {_spoken(view)}.", state=view.state.value)
 
 
 def hold(view: CaptureView, reason: PauseReason) -> CaptureView:

@@ -45,11 +45,12 @@ class CaptureMessage(_Message):
 
 
 class ConsentAnswer(BaseModel):
-    """One's own answer."""
+    """One's own answer. One that names somebody else is refused, and not taken for the sender's."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     decision: Literal["granted", "declined", "revoked"]
     text_version: str = Field("", max_length=32)
+    participant_id: str | None = Field(None, max_length=64)
 
 
 class ConsentMessage(_Message):

@@ -23,9 +23,11 @@ from bot.control.capture import (
 )
 from bot.control.endings import Endings
 from bot.control.lobby import Seat
+from bot.control.moves import Answer
 from bot.errors import (
     AiFeaturesDisabled,
     ClientNotPresent,
+    Overloaded,
     PreconditionFailed,
 )
 from bot.events import (
@@ -34,7 +36,6 @@ from bot.events import (
     CaptureState,
     ConsentState,
     EndReason,
-    PauseReason,
     Role,
     ms_of,
 )
@@ -45,13 +46,18 @@ NEVER_STALE = frozenset({CaptureAction.PAUSE, CaptureAction.FINISH, CaptureActio
 """Actions that are carried out whatever state their sender last saw."""
 
 
+NO = frozenset({ConsentState.DECLINED, ConsentState.REVOKED})
+ON_FILE = "on_file"
+"""Method of a consent that somebody attests to have on file."""
+
+
 class Conduct(Endings):
     """A session whose capture can be conducted."""
 
     async def capture(self, actor: Actor, action: CaptureAction, *, message_id: str | None, seq: int | None) -> Ack:
         """Start, pause, resume, finish or discard."""
         permit(actor, Action.CAPTURE)
-        known = self._acks.recent(actor.name, message_id)
+        known = self._acks.recent(actor.name, message_id, action)
         if known is not None:
             return known
         at = self._now_sample()
@@ -72,7 +78,7 @@ class Conduct(Endings):
         self, actor: Actor, action: CaptureAction, at: int, message_id: str | None, seq: int | None
     ) -> Ack:
         async with self._lock:
-            remembered = await self._acks.find(actor.name, message_id)
+            remembered = await self._acks.find(actor.name, message_id, action)
             if remembered is not None:
                 return remembered
             if seq is not None and seq < self._control_seq and action not in NEVER_STALE:
@@ -82,7 +88,7 @@ class Conduct(Endings):
             else:
                 await self._act(actor, action, at)
             ack = Ack(self.view.state, ms_of(self._since_sample), self.record.seq)
-            await self._acks.keep(actor.name, message_id, ack)
+            await self._acks.keep(actor.name, message_id, action, ack)
             return ack
 
     async def _start(self, actor: Actor) -> None:
@@ -116,10 +122,14 @@ class Conduct(Endings):
 
     async def _act(self, actor: Actor, action: CaptureAction, at: int) -> None:
         after = apply(self.view, action, consented=self._consented())
+        if action is CaptureAction.RESUME and not self.lobby.client_present():
+            raise ClientNotPresent
         if after == self.view and not self._unrecorded:
             return
         await self._move(after, at, actor)
-        if after.state is CaptureState.FINISHED:
+        if after.state is CaptureState.PAUSED:
+            self._since_sample = min(self._since_sample, at)  # gates are shut since it was asked for
+        elif after.state is CaptureState.FINISHED:
             self._spawn(self._wind_up(at, EndReason.STOPPED_BY_CLINICIAN), "wind_up")
         elif after.state is CaptureState.DISCARDED:
             self._spawn(self._throw_away(at), "throw_away")
@@ -143,7 +153,7 @@ class Conduct(Endings):
         }[decision]
         permit(actor, action, about=participant_id)
         seat = self.lobby.seat(participant_id)
-        known = self._acks.recent(actor.name, message_id)
+        known = self._acks.recent(actor.name, message_id, action)
         if known is not None:
             return known
         at = self._now_sample()
@@ -155,7 +165,7 @@ class Conduct(Endings):
                 if seat.consent is ConsentState.GRANTED:
                     self.media.drop_open(participant_id)
             async with self._lock:
-                remembered = await self._acks.find(actor.name, message_id)
+                remembered = await self._acks.find(actor.name, message_id, action)
                 if remembered is not None:
                     return remembered
                 if seq is not None and seq < self._control_seq and not shuts:
@@ -166,7 +176,11 @@ class Conduct(Endings):
                 await self._record_consent(seat, decision, method, text_version, actor)
                 await self._after_consent(decision, at)
                 ack = Ack(self.view.state, ms_of(at), self.record.seq)
-                await self._acks.keep(actor.name, message_id, ack)
+                await self._acks.keep(actor.name, message_id, action, ack)
+        except Overloaded:
+            if shuts and seat.consent not in NO:
+                self._noes[participant_id] = Answer(decision, method, text_version, actor)
+            raise
         finally:
             self._withdrawing[participant_id] -= shuts
             self._apply_gates(self._now_sample())
@@ -175,28 +189,72 @@ class Conduct(Endings):
         return ack
 
     async def _after_consent(self, decision: ConsentState, at: int) -> None:
-        clients = [s for s in self.lobby.seats.values() if s.member.role in CLIENT_SIDE]
-        nobody_left = all(s.consent in {ConsentState.DECLINED, ConsentState.REVOKED} for s in clients)
-        if decision is ConsentState.DECLINED and nobody_left and self.view.state is CaptureState.CONSENT_PENDING:
+        if self.view.state is CaptureState.CONSENT_PENDING and decision is ConsentState.DECLINED and self._refused():
             await self._move(CaptureView(CaptureState.OFF), at, None)
             await self._send_bot_home(EndReason.CONSENT_DECLINED)
             return
-        await self._resettle()
+        await self._resettle(at if decision in NO else None)
+
+    def _refused(self) -> bool:
+        """True when everybody on the client's side said no, or everybody here has answered and a no is among it."""
+        seats = self.lobby.seats.values()
+        clients = [s for s in seats if s.member.role in CLIENT_SIDE]
+        answered = all(s.consent in NO | {ConsentState.GRANTED} for s in seats if s.present)
+        return all(s.consent in NO for s in clients) or (answered and not self._consented())
+
+    async def expire(self, participant_id: str) -> None:
+        """A grant that was on file with an end has come to it. What was said before stays; they are asked anew."""
+        seat = self.lobby.seat(participant_id)
+        system, at = Actor(ActorKind.SYSTEM, self.record.clinic_id), self._now_sample()
+        self._withdrawing[participant_id] += 1
+        try:
+            self._apply_gates(at)
+            async with self._lock:
+                if seat.consent is not ConsentState.GRANTED:
+                    return
+                await self._record_consent(seat, ConsentState.EXPIRED, ON_FILE, "", system)
+                if seat.present and self.media is not None:
+                    await self._ask(seat)
+                await self._resettle()
+        except Overloaded:
+            if seat.consent is ConsentState.GRANTED:
+                self._noes[participant_id] = Answer(ConsentState.EXPIRED, ON_FILE, "", system)
+            raise
+        finally:
+            self._withdrawing[participant_id] -= 1
+            self._apply_gates(self._now_sample())
+        await self.lobby.send_roster(self.bot_seat())
+        await self._tell_state()
+
+    async def _record_noes(self) -> None:
+        """Record the answers that the database did not take when they were given."""
+        for participant_id in list(self._noes):
+            async with self._lock:
+                answer = self._noes.get(participant_id)
+                if answer is None:
+                    continue
+                seat = self.lobby.seat(participant_id)
+                decision = _as_it_is(seat.consent, answer.decision)
+                await self._record_consent(seat, decision, answer.method, answer.text_version, answer.actor)
+                await self._after_consent(decision, self._now_sample())
+            await self._tell_state()
 
     async def _watch_presence(self) -> None:
         """Carry out what :mod:`bot.control.watch` says of who is there."""
+        await self._record_noes()
         verdict = watch.judge(
             self.view, self.lobby, self.config.capture, now_s=self._clock.monotonic_s(), call_ms=self.now_ms()
         )
         system = Actor(ActorKind.SYSTEM, self.record.clinic_id)
         if isinstance(verdict, EndReason):
             await self.end(system, verdict)
-        elif verdict is not watch.Verdict.STAY:
+        elif verdict != watch.STAY:
             async with self._lock:
-                if verdict is watch.Verdict.HOLD:
-                    after = hold(self.view, PauseReason.CLINICIAN_ABSENT)
-                else:
-                    after = lift(self.view, PauseReason.CLINICIAN_ABSENT, consented=self._consented())
+                after = self.view
+                for reason in verdict.hold:
+                    after = hold(after, reason)
+                for reason in verdict.lift:
+                    after = lift(after, reason, consented=self._consented())
                 await self._move(after, self._now_sample(), system)
             await self._tell_state()
 

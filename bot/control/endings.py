@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+
 import structlog
 
 from bot.clock import CallClock
 from bot.control.capture import Actor, CaptureView
+from bot.control.keeping import warning_of
 from bot.control.moves import Moves
-from bot.control.pauses import pauses
+from bot.control.pauses import Pause, pauses
 from bot.control.stage import BOT_PRESENT
-from bot.errors import QuietnoteError
+from bot.errors import Overloaded, QuietnoteError
 from bot.events import (
     SAMPLES_PER_MS,
     BotState,
@@ -22,6 +26,9 @@ from bot.events import (
 )
 
 log = structlog.get_logger()
+
+TRY_AGAIN_S = 1.0
+"""Pause before a step of the end that the database did not take is taken again."""
 
 
 class Endings(Moves):
@@ -39,25 +46,47 @@ class Endings(Moves):
 
     async def _wind_up(self, at: int, reason: EndReason) -> None:
         """After Finish: the last words, the books, the bot home, and the rest is the workflow's."""
+        await self._at_last(lambda: self._finish_lanes(at))
+        await self._at_last(lambda: self._go_home(reason))
+        await self._at_last(lambda: self._services.begin_aftercall(self.session_id))
+        await self._tell_state()
+
+    async def _finish_lanes(self, at: int) -> None:
         media = self.media
-        if media is not None:
-            closes = await media.finish(at)
-            if not closes:
-                log.error("ledger_does_not_close", session_id=self.session_id)
-                self._warn("ledger-open", None)
-            await self._tell_ledger()
+        if media is None:
+            return
+        if not await media.finish(at):
+            log.error("ledger_does_not_close", session_id=self.session_id)
+            self._warn("ledger-open", None)
+        await self._tell_ledger()
+
+    async def _go_home(self, reason: EndReason) -> None:
         async with self._lock:
             await self._send_bot_home(reason)
-        await self._services.begin_aftercall(self.session_id)
-        await self._tell_state()
+
+    async def _discard_lanes(self, at: int) -> None:
+        if self.media is not None:
+            await self.media.discard(at)
+
+    async def _at_last(self, step: Callable[[], Awaitable[object]]) -> None:
+        """Take a step of the end, again and again while the database takes nothing: what has ended must be dealt with.
+
+        A process that stops meanwhile leaves it to the next start.
+        """
+        while True:
+            try:
+                await step()
+            except Overloaded as error:
+                self._on_fault(warning_of(error))
+                await asyncio.sleep(TRY_AGAIN_S)
+            else:
+                return
 
     async def _throw_away(self, at: int) -> None:
         """After Discard: nothing that was captured or recognised is kept."""
-        if self.media is not None:
-            await self.media.discard(at)
-        async with self._lock:
-            await self._send_bot_home(EndReason.STOPPED_BY_CLINICIAN)
-        await self._services.discard_session(self.session_id)
+        await self._at_last(lambda: self._discard_lanes(at))
+        await self._at_last(lambda: self._go_home(EndReason.STOPPED_BY_CLINICIAN))
+        await self._at_last(lambda: self._services.discard_session(self.session_id))
         await self.refresh()
 
     async def resume_after_crash(self) -> None:
@@ -71,26 +100,35 @@ class Endings(Moves):
         assert self.media is not None
         now = self._now_sample()
         gone_from = await self.media.recover(now)
-        since = await self._restate_pauses()
-        if since is None and gone_from is not None and now > gone_from:
-            gap = Gap(ms_of(gone_from), ms_of(now), GapReason.INTERRUPTED)
-            await self._store.add_gap(self.session_id, gap)
+        pause = await self._restate_pauses()
+        if pause is None:
+            await self._state_outage(gone_from, now)
+        self._since_sample = now if pause is None else pause.start_ms * SAMPLES_PER_MS
+        if not self._consented():
+            await self._resettle()  # a no was recorded, and the pause that follows from it was not yet
         self._apply_gates(now)
-        self._since_sample = now if since is None else since * SAMPLES_PER_MS
         await self._move_bot(BotState.IN_CALL)
 
-    async def _restate_pauses(self) -> int | None:
-        """State the pauses whose end was recorded and whose gap was not; since when it is paused now, in ms."""
+    async def _state_outage(self, gone_from: int | None, back_at: int) -> None:
+        if gone_from is not None and back_at > gone_from:
+            gap = Gap(ms_of(gone_from), ms_of(back_at), GapReason.INTERRUPTED)
+            await self._store.add_gap(self.session_id, gap)
+
+    async def _restate_pauses(self) -> Pause | None:
+        """State the pauses whose end was recorded and whose gap was not; the one that the last change left or ended."""
         events: list[SessionEvent] = []
         while page := await self._store.events(self.session_id, events[-1].seq if events else 0):
             events += page
-        since = None
-        for start_ms, end_ms in pauses(events):
-            if end_ms is None:
-                since = start_ms
-            elif self.record.capture is not CaptureState.DISCARDED:
+        found = pauses(events)
+        for start_ms, end_ms in found:
+            if end_ms is not None and self.record.capture is not CaptureState.DISCARDED:
                 await self._store.add_gap(self.session_id, Gap(start_ms, end_ms, GapReason.PAUSED))
-        return since
+        changes = [event for event in events if event.kind.startswith("capture.") and "state" in event.data]
+        if not found or not changes:
+            return None
+        ended_by_last = found[-1].end_ms == changes[-1].data["effective_at_ms"]
+        over = self.record.capture in {CaptureState.FINISHED, CaptureState.DISCARDED}
+        return found[-1] if found[-1].end_ms is None or (over and ended_by_last) else None
 
     def take_up_end(self) -> None:
         """The process stopped between Finish or Discard and its effect: let that come now, as a task of its own."""
@@ -98,7 +136,6 @@ class Endings(Moves):
 
     async def _end_after_crash(self) -> None:
         try:
-            await self._restate_pauses()
             await self._close_books()
         except QuietnoteError as error:
             log.error("books_not_closed", session_id=self.session_id, error=type(error).__name__)
@@ -109,7 +146,7 @@ class Endings(Moves):
 
     async def _close_books(self) -> None:
         """Bring every lane to where the call ended, and the bot home."""
-        record = self.record
+        record, pause = self.record, await self._restate_pauses()
         if record.bot in BOT_PRESENT:
             assert record.call_started_at is not None
             self._call_clock = CallClock(self._clock, started_at=record.call_started_at)
@@ -117,7 +154,9 @@ class Endings(Moves):
             await self._open_media(await self._known_lanes())
             assert self.media is not None
             if record.capture is CaptureState.FINISHED:
-                await self.media.recover(at)
+                gone_from = await self.media.recover(at)
+                if pause is None:
+                    await self._state_outage(gone_from, at)
                 await self.media.finish(at)
             else:
                 await self.media.discard(at)
@@ -127,6 +166,7 @@ class Endings(Moves):
                 await self._move_bot(BotState.DONE, self.record.bot_end_reason)
 
     async def abandon(self) -> None:
-        """The process stopped while consent was asked for: nothing was captured, so there is nothing to keep."""
-        await self._move(CaptureView(CaptureState.OFF), 0, None)
+        """The process stopped while consent was asked for, or before: nothing was captured, so nothing is kept."""
+        if self.view.state is not CaptureState.OFF:
+            await self._move(CaptureView(CaptureState.OFF), 0, None)
         await self._send_bot_home(EndReason.PLATFORM_ERROR)

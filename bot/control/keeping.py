@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import structlog
 
@@ -51,8 +52,13 @@ class Keeper:
     ) -> None:
         self._store, self._session_id = store, session_id
         self._on_segment, self._on_committed, self._on_fault = on_segment, on_committed, on_fault
-        self._incoming: asyncio.Queue[Segment | Gap | None] = asyncio.Queue(maxsize=WAITING)
+        self._incoming: asyncio.Queue[tuple[int, Segment | Gap] | None] = asyncio.Queue(maxsize=WAITING)
         self._kept: deque[Segment | Gap] = deque()
+        self._count = 0
+        self._dropped: dict[str, int] = {}
+        """By lane: the last item that was put before what was waiting of it was dropped."""
+        self._shown: dict[str, Segment] = {}
+        """By lane: the partial that pages show."""
         self._saving = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -67,8 +73,9 @@ class Keeper:
 
     def put(self, item: Segment | Gap) -> None:
         """Queue an item; never waits."""
+        self._count += 1
         try:
-            self._incoming.put_nowait(item)
+            self._incoming.put_nowait((self._count, item))
         except asyncio.QueueFull:
             if isinstance(item, Gap) or item.final:
                 self._lost()
@@ -108,6 +115,13 @@ class Keeper:
         """Drop what is not stored."""
         self._kept.clear()
 
+    def drop_lane(self, lane_id: str) -> None:
+        """Drop what of one lane is not stored, and take back what pages show of it; what is put later is taken."""
+        self._dropped[lane_id] = self._count
+        self._kept = deque(item for item in self._kept if isinstance(item, Gap) or item.lane_id != lane_id)
+        if (partial := self._shown.pop(lane_id, None)) is not None:
+            self.put(replace(partial, rev=partial.rev + 1, text="", words=()))
+
     async def close(self) -> None:
         """Store what can be stored now, then end. Idempotent."""
         task, self._task = self._task, None
@@ -116,8 +130,11 @@ class Keeper:
             await asyncio.wait_for(task, SETTLE_S)
 
     async def _take_all(self) -> None:
-        while (item := await self._incoming.get()) is not None:
+        while (waiting := await self._incoming.get()) is not None:
+            count, item = waiting
             try:
+                if isinstance(item, Segment) and count <= self._dropped.get(item.lane_id, 0):
+                    continue
                 if isinstance(item, Segment) and not item.final:
                     await self._tell(item)
                 elif len(self._kept) < KEPT:
@@ -136,6 +153,10 @@ class Keeper:
         self._on_committed(item)
 
     async def _tell(self, segment: Segment) -> None:
+        if segment.final or not segment.text:
+            self._shown.pop(segment.lane_id, None)
+        else:
+            self._shown[segment.lane_id] = segment
         try:
             await self._on_segment(segment)
         except QuietnoteError as error:

@@ -47,18 +47,17 @@ from bot.media.room import ControlMessage, Member, MemberMuted, RoomClosed, Room
 class LiveSession(Conduct):
     """A session while anybody is in it, or while its sound is being dealt with."""
 
-    async def enter(self, member: Member, link: PageLink) -> None:
-        """A participant's page came in (again)."""
-        seat = await self.lobby.seat_page(member, link)
+    async def enter(self, member: Member, link: PageLink, pass_id: str = "") -> None:
+        """A participant's page came in (again), with the token of that id."""
+        seat = await self.lobby.seat_page(member, link, pass_id)
+        if not seat.admitted and self.media is not None and self.media.room is not None:
+            await self.media.room.drop(member.participant_id)  # whoever held the seat before
         text = self.consent_text(member.role)
         await link.send(
             {
                 "type": "welcome",
-                "you": {
-                    "participant_id": member.participant_id,
-                    "role": member.role.value,
-                    "display_name": member.display_name,
-                },
+                "you": _named(member),
+                "invited": [_named(seat.member) for seat in self.lobby.seats.values()],
                 "session": {
                     "id": self.session_id,
                     "language": self.record.language,
@@ -71,7 +70,7 @@ class LiveSession(Conduct):
                     "client_captions": self.config.capture.client_captions,
                 },
                 "consent_wording": {"version": text.version, "text": text.text},
-                "ice_servers": [{"urls": [url]} for url in self._services.media.ice_servers],
+                "ice_servers": [server.for_pages() for server in self._services.media.ice_servers],
                 "admitted": seat.admitted,
             }
         )
@@ -91,7 +90,12 @@ class LiveSession(Conduct):
             return
         if self.media is not None and self.media.room is not None:
             await self.media.room.drop(member.participant_id)
+        await self._or_warn(self._one_less())
         await self.lobby.send_roster(self.bot_seat())
+
+    async def _one_less(self) -> None:
+        async with self._lock:
+            await self._resettle()  # who held the others up may have been who left
 
     async def admit(self, actor: Actor, participant_id: str) -> None:
         """Let somebody in from the waiting room."""
@@ -102,6 +106,7 @@ class LiveSession(Conduct):
         if not seat.admitted:
             await self._store.admit(self.session_id, participant_id)
             seat.admitted = True
+            seat.admitted_pass = seat.page_pass if seat.link is not None else None
         await self._someone_is_in(seat)
 
     async def _someone_is_in(self, seat: Seat) -> None:
@@ -112,6 +117,7 @@ class LiveSession(Conduct):
                 if seat.consent is ConsentState.UNKNOWN:
                     await self._ask(seat)
                 await self._resettle()
+        await self._watch_presence()  # who was missed is back
         await self.lobby.send_roster(self.bot_seat())
         await self._tell_state()
 
@@ -170,7 +176,7 @@ class LiveSession(Conduct):
                 case channel.ConsentMessage():
                     ack = await self.consent(
                         self._actor(member),
-                        member.participant_id,
+                        message.consent.participant_id or member.participant_id,
                         ConsentState(message.consent.decision),
                         method="in_call",
                         text_version=message.consent.text_version,
@@ -239,14 +245,18 @@ class LiveSession(Conduct):
                 await self.broadcast({"type": "levels", "levels": levels})
             if tick % LEDGER_EVERY == 0:
                 await media.save_words()
-                try:
-                    await media.save_ledgers()
-                except QuietnoteError as error:
-                    self._on_fault(warning_of(error))
+                await self._or_warn(media.save_ledgers())
                 self.keep_warnings()
                 await self._tell_ledger()
                 await self._tell_lag()
-                await self._watch_presence()
+                await self._or_warn(self._watch_presence())
+
+    async def _or_warn(self, work: Awaitable[None]) -> None:
+        """What fails now is tried again at the next look; time goes on."""
+        try:
+            await work
+        except QuietnoteError as error:
+            self._on_fault(warning_of(error))
 
     async def close(self) -> None:
         """The process stops: keep what is captured, close the connections, end the tasks."""
@@ -259,6 +269,14 @@ class LiveSession(Conduct):
             await self.media.finish(self._now_sample())
             await self.media.close(EndReason.PLATFORM_ERROR)
             self.media = None
+
+
+def _named(member: Member) -> dict[str, str]:
+    return {
+        "participant_id": member.participant_id,
+        "role": member.role.value,
+        "display_name": member.display_name,
+    }
 
 
 __all__ = ["LiveServices", "LiveSession"]

@@ -49,6 +49,10 @@ class Seat:
     absent: bool = False
     """The bot gets no sound from them, though it should."""
     left_at_s: float | None = None
+    admitted_pass: str | None = None
+    """The token of the page that was let in; None until one is, and after a restart."""
+    page_pass: str = ""
+    """The token of the page that holds the seat."""
 
     @property
     def present(self) -> bool:
@@ -77,13 +81,21 @@ class Lobby:
         """True when a clinician is in the room."""
         return any(seat.present and seat.member.role is Role.CLINICIAN for seat in self.seats.values())
 
-    async def seat_page(self, member: Member, link: PageLink) -> Seat:
-        """Take a page in; an older page of the same participant is closed. Clinicians need no admission."""
+    async def seat_page(self, member: Member, link: PageLink, pass_id: str = "") -> Seat:
+        """Take a page in; an older page of the same participant is closed. Clinicians need no admission.
+
+        Anybody else is let in once, and comes back by the same token. Another token is their link opened once more,
+        perhaps by somebody else: whoever it is waits.
+        """
         seat = self.seat(member.participant_id)
         old, seat.link = seat.link, link
         seat.left_at_s = None
+        seat.page_pass = pass_id
         if member.role is Role.CLINICIAN:
             seat.admitted = True
+        elif seat.admitted or seat.admitted_pass is not None:
+            seat.admitted_pass = pass_id if seat.admitted_pass is None else seat.admitted_pass
+            seat.admitted = seat.admitted_pass == pass_id
         if old is not None and old is not link:
             await old.close(REPLACED, "another page took this seat")
         return seat

@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -44,6 +45,16 @@ from bot.store.sessions import SessionRecord
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody answered, and how."""
+
+    decision: ConsentState
+    method: str
+    text_version: str
+    actor: Actor
+
+
 class Moves(BotRun):
     """A session whose capture can move."""
 
@@ -58,17 +69,20 @@ class Moves(BotRun):
         super().__init__(services, record, lobby)
         self._withdrawing: Counter[str] = Counter()
         """Who said no, or took their yes back, which is not recorded yet."""
+        self._noes: dict[str, Answer] = {}
+        """Answers of these people that the database did not take: they hold, and are recorded when it does."""
 
     def _gates(self, view: CaptureView) -> dict[str, GateState]:
         """What was asked to be shut is shut before it is recorded, and cannot be opened until it is."""
         if self._shutting and view.state is CaptureState.CAPTURING:
             view = hold(view, PauseReason.CLINICIAN)
-        if self._withdrawing.total() and not self._consented():
+        if (self._withdrawing.total() or self._noes) and not self._consented():
             view = settle(view, consented=False)
         return {pid: lane_gate(view, self._consent_of(seat)) for pid, seat in self.lobby.seats.items()}
 
     def _consent_of(self, seat: Seat) -> ConsentState:
-        return ConsentState.REVOKED if self._withdrawing[seat.member.participant_id] else seat.consent
+        who = seat.member.participant_id
+        return ConsentState.REVOKED if self._withdrawing[who] or who in self._noes else seat.consent
 
     def _consented(self) -> bool:
         people = [
@@ -79,19 +93,22 @@ class Moves(BotRun):
             return False  # the first sample waits until somebody who agreed is in the room themselves
         return consent_holds(people, pause_all=self.config.consent.late_joiner == "pause_all")
 
-    async def _resettle(self) -> None:
-        """Let capture follow consent."""
+    async def _resettle(self, at: int | None = None) -> None:
+        """Let capture follow consent, from a moment on for which the gates are set already, or from now on."""
         after = settle(self.view, consented=self._consented())
         if after != self.view:
-            await self._move(after, self._now_sample(), None)
+            await self._move(after, self._now_sample() if at is None else at, None)
 
     async def _move(self, after: CaptureView, at: int, actor: Actor | None) -> None:
-        """Make ``after`` the state: gates first, then the record. A failed record never reopens a gate.
+        """Make ``after`` the state. What shuts gates shuts them before it is recorded, what opens them after it.
 
-        While the record fails, recording is held: every page is told so, and the same action again records it.
+        A failed record never opens a gate again. While it fails, recording is held: every page is told so, and the same
+        action again records it.
         """
-        before, self.view = self.view, after
-        self._apply_gates(at)
+        before, opens = self.view, after.state is CaptureState.CAPTURING
+        if not opens:
+            self.view = after
+            self._apply_gates(at)
         kind, columns = self._change_of(after)
         try:
             self.record = await self._store.change(
@@ -109,12 +126,17 @@ class Moves(BotRun):
         except QuietnoteError as error:
             log.error("state_not_recorded", session_id=self.session_id, error=type(error).__name__)
             self._on_fault(warning_of(error))
-            if before.state is CaptureState.CAPTURING:
-                self._hold_unrecorded(before, at)
+            if before.state is CaptureState.CAPTURING or (
+                before.state is CaptureState.PAUSED and not opens and not after.reasons < before.reasons
+            ):
+                self._hold_unrecorded(before, after, at)
                 raise Overloaded("The change could not be stored; recording is held.") from None
             self.view = before
             self._apply_gates(self._now_sample())
             raise Overloaded("The change could not be stored.") from None
+        if opens:
+            self.view = after
+            at = self._apply_gates(self._now_sample())  # sound that came meanwhile was not kept
         self._unrecorded = False
         self._control_seq = self.record.seq
         if before.state is CaptureState.PAUSED:
@@ -123,14 +145,24 @@ class Moves(BotRun):
             since, self._since_sample = self._since_sample, at
             reasons, self._held_for = self._held_for, frozenset()
             if before.state is CaptureState.PAUSED and after.state is not CaptureState.DISCARDED:
-                gap = Gap(ms_of(since), ms_of(at), GapReason.PAUSED, None, tuple(sorted(reasons)))
-                await self._store.add_gap(self.session_id, gap)
+                await self._state_gap(Gap(ms_of(since), ms_of(at), GapReason.PAUSED, None, tuple(sorted(reasons))))
 
-    def _hold_unrecorded(self, before: CaptureView, at: int) -> None:
-        """What was captured stays shut from ``at`` on, though the database does not know it yet."""
-        self.view = CaptureView(CaptureState.PAUSED, before.reasons | {PauseReason.CLINICIAN})
+    async def _state_gap(self, gap: Gap) -> None:
+        """State a pause that is over. That it cannot be stored now does not undo what ended it."""
+        try:
+            await self._store.add_gap(self.session_id, gap)
+        except Overloaded as error:
+            self._on_fault(warning_of(error))
+            if self.media is not None:
+                self.media.keep_gap(gap)
+
+    def _hold_unrecorded(self, before: CaptureView, after: CaptureView, at: int) -> None:
+        """What was asked to be shut stays shut, since ``at`` at the latest, though the database does not know it yet."""
+        asked = {PauseReason.CLINICIAN} if before.state is CaptureState.CAPTURING or not after.reasons else after.reasons
+        self.view = CaptureView(CaptureState.PAUSED, before.reasons | asked)
         self._unrecorded = True
-        self._since_sample = at
+        if before.state is CaptureState.CAPTURING:
+            self._since_sample = at
         self._spawn(self._tell_state(), "held")
 
     def _change_of(self, after: CaptureView) -> tuple[str, dict[str, Any]]:
@@ -159,6 +191,7 @@ class Moves(BotRun):
     async def _record_consent(
         self, seat: Seat, decision: ConsentState, method: str, text_version: str, actor: Actor
     ) -> None:
+        """Record an answer; it takes the place of one that could not be recorded before."""
         text = self.consent_text(seat.member.role)
         version = text_version or text.version
         self.record = await self._store.record_consent(
@@ -171,6 +204,8 @@ class Moves(BotRun):
             by=actor.name,
         )
         seat.consent = decision
+        if decision is not ConsentState.REQUESTED:
+            self._noes.pop(seat.member.participant_id, None)
         self._control_seq = self.record.seq
 
     async def _ask(self, seat: Seat) -> None:

@@ -46,6 +46,7 @@ class LiveSessions:
                     for p in await store.participants(session_id)
                 ]
                 live = LiveSession(self._services, record, Lobby(seats))
+                await live.remember()
                 self._sessions[session_id] = live
             return live
 
@@ -85,7 +86,7 @@ class LiveSessions:
 
     async def _recover(self, session_id: str, capture: CaptureState) -> None:
         match capture:
-            case CaptureState.CONSENT_PENDING:
+            case CaptureState.CONSENT_PENDING | CaptureState.OFF:
                 await (await self.of(session_id)).abandon()
             case CaptureState.CAPTURING | CaptureState.PAUSED:
                 live = await self.of(session_id)
@@ -93,8 +94,6 @@ class LiveSessions:
                 live.wake()
             case CaptureState.FINISHED | CaptureState.DISCARDED:
                 (await self.of(session_id)).take_up_end()
-            case CaptureState.OFF:
-                pass
 
     async def close(self) -> None:
         """End every live session of this process: with its last words, if they come soon.

@@ -54,7 +54,7 @@ class LiveSession(Protocol):
         """Let somebody in from the waiting room."""
         ...
 
-    async def enter(self, member: Member, link: PageLink) -> None:
+    async def enter(self, member: Member, link: PageLink, pass_id: str = "") -> None:
         """A participant's page came in."""
         ...
 

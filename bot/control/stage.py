@@ -28,6 +28,7 @@ from bot.events import (
     CaptureState,
     Role,
     ms_of,
+    whole_ms,
 )
 from bot.store.bus import Bus
 from bot.store.sessions import SessionRecord, SessionStore
@@ -84,6 +85,10 @@ class Stage:
         self._unstored: deque[dict[str, Any]] = deque()
         """Warnings that the log of the session does not have yet; as many as there are kinds, at most."""
         self._storing = False
+
+    async def remember(self) -> None:
+        """Take up the acks that were given before this process."""
+        await self._acks.load()
 
     @property
     def session_id(self) -> str:
@@ -146,7 +151,8 @@ class Stage:
         }.get(self.view.state, "off")
 
     def _now_sample(self) -> int:
-        return self._call_clock.now_sample() if self._call_clock else 0
+        """Now, up to the next whole millisecond: what changes now changes just where acks and records say it does."""
+        return whole_ms(self._call_clock.now_sample()) if self._call_clock else 0
 
     def _on_fault(self, slug: str) -> None:
         self._warn(slug, None)

@@ -48,6 +48,8 @@ class SessionClaims:
     clinic_id: str
     expires_at_s: int
     """Seconds since 1970."""
+    pass_id: str = ""
+    """Which of a participant's tokens it is: a link that is opened once more gives another."""
 
 
 class SessionTokens:
@@ -89,6 +91,7 @@ class SessionTokens:
             "participant_id": participant_id,
             "role": role.value,
             "clinic_id": clinic_id,
+            "jti": secrets.token_urlsafe(9),
         }
         return jwt.encode(claims, self._secret, algorithm=ALGORITHM)
 
@@ -112,6 +115,7 @@ class SessionTokens:
                 role=Role(claims["role"]),
                 clinic_id=_text(claims["clinic_id"]),
                 expires_at_s=int(claims["exp"]),
+                pass_id=str(claims.get("jti", "")),
             )
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
             raise Unauthorized("The token is not valid.") from None

@@ -237,7 +237,7 @@ class Peer:
             case "welcome":
                 self.welcome = message
                 self.participant_id = message["you"]["participant_id"]
-                self._ice = [RTCIceServer(urls=server["urls"]) for server in message.get("ice_servers", ())]
+                self._ice = [RTCIceServer(**server) for server in message.get("ice_servers", ())]
             case "roster":
                 self.roster = message
                 self._spawn(self._follow())

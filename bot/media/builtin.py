@@ -26,6 +26,7 @@ from aiortc.sdp import candidate_from_sdp
 from bot.clock import CallClock, Clock
 from bot.errors import ConfigInvalid, InvalidTransition, Overloaded, PayloadTooLarge
 from bot.events import AudioFrame, EndReason
+from bot.ice import IceServer
 from bot.media import sdp as sdp_text
 from bot.media.room import ControlMessage, LaneStarted, LaneStopped, Room, RoomListener
 from bot.media.rtp import RtpIn
@@ -88,7 +89,7 @@ class BuiltinRoom(Room):
         worker: MediaThread,
         lane_ids: Callable[[str], str],
         ptime_ms: int = 60,
-        ice_servers: Sequence[str] = (),
+        ice_servers: Sequence[IceServer] = (),
     ) -> None:
         if ptime_ms not in PTIMES_MS:
             raise ConfigInvalid(f"media_ptime_ms: one of {', '.join(map(str, PTIMES_MS))}.", paths=["media_ptime_ms"])
@@ -97,7 +98,9 @@ class BuiltinRoom(Room):
         self._worker = worker
         self._lane_ids = lane_ids
         self._ptime_ms = ptime_ms
-        self._configuration = RTCConfiguration(iceServers=[RTCIceServer(urls=url) for url in ice_servers])
+        self._configuration = RTCConfiguration(
+            iceServers=[RTCIceServer(list(one.urls), one.username, one.credential) for one in ice_servers]
+        )
         self._listener: RoomListener | None = None
         self._seats: dict[str, _Seat] = {}
         self._streams: dict[str, LaneStream] = {}
@@ -154,7 +157,7 @@ class BuiltinRoom(Room):
         """Answer a page's offer, with all our candidates in the answer.
 
         An offer of the connection that stands renegotiates it; any other makes a new one, and the old is closed.
-        Raises :class:`ConfigInvalid`; the connection that stands goes on then.
+        Raises :class:`ConfigInvalid` or :class:`AudioFormatUnsupported`; the connection that stands goes on then.
         """
         if self._listener is None or self._closed:
             raise InvalidTransition("The bot is not in the room.")

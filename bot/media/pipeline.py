@@ -122,22 +122,26 @@ class LanePipeline:
             self._waiting_ends.popleft()
         self._erase(step=0)
 
-    def recover(self, committed_through_sample: int, now_sample: int) -> None:
+    def recover(self, committed_through_sample: int, now_sample: int) -> int:
         """After a restart: cut into windows what an earlier process left, and account for the time until now.
 
-        Of the time since the account was last saved, what lies in the spool was captured; the rest is absent.
+        Of the time since the account was last saved, what lies in the spool was captured; the rest is absent. Returns
+        where what is known of the lane ends: with its last sealed sample, or where its account was saved.
         """
         self._spool.erase_through(committed_through_sample)
         before, captured, end = self._lane.cursor, 0, self._lane.cursor
+        known = max(before, committed_through_sample)
         for audio in self._spool.read(committed_through_sample):
             self._windows.captured(audio)
             captured += max(0, audio.end_sample - max(audio.start_sample, before))
             end = max(end, audio.end_sample)
+            known = audio.end_sample
         self._windows.boundary(LaneBoundary(self.lane_id, end, BoundaryReason.ABSENT))
         self._lane.resume_at(max(end, now_sample), captured)
         self._left_over = False
         self._erase(step=0)
         self._publish()
+        return known
 
     # -- LaneSink ------------------------------------------------------------------------------------------------------
 

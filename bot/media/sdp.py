@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bot.errors import ConfigInvalid
+from bot.errors import AudioFormatUnsupported, ConfigInvalid
 
 MAX_SDP_BYTES = 64 * 1024
 MAX_SECTIONS = 16
@@ -27,7 +27,10 @@ class Offer:
 
 
 def read_offer(sdp: str) -> Offer:
-    """Check an offer and take it apart. Raises :class:`ConfigInvalid` (malformed, no audio, no Opus)."""
+    """Check an offer and take it apart.
+
+    Raises :class:`ConfigInvalid` (malformed, no audio) or :class:`AudioFormatUnsupported` (no Opus).
+    """
     if not isinstance(sdp, str) or not sdp.strip():
         raise ConfigInvalid("sdp: a session description is missing.", paths=["sdp"])
     if len(sdp) > MAX_SDP_BYTES:
@@ -41,7 +44,7 @@ def read_offer(sdp: str) -> Offer:
     if not audio:
         raise ConfigInvalid("sdp: the offer holds no audio.", paths=["sdp"])
     if not any(_opus_types(section) for section in audio):
-        raise ConfigInvalid("sdp: the offer's audio is not Opus.", paths=["sdp"])
+        raise AudioFormatUnsupported("sdp: the offer's audio is not Opus.", paths=["sdp"])
     everything = [*session, *(line for section in sections for line in section)]
     identity = (_first(everything, "a=fingerprint:").upper(), _first(everything, "a=ice-ufrag:"))
     if not all(identity):

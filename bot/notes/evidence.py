@@ -35,9 +35,11 @@ from bot.notes.english import (
     without_numbers,
 )
 from bot.notes.frames import ATTRIBUTED, MOMENT, QUOTE, moment
-from bot.notes.gaps import BREAKS_OFF, Holes
+from bot.notes.gaps import CLAIMS, PART_MISSING, Holes
 from bot.notes.hashes import text_sha256
-from bot.notes.units import ANSWER_WITHIN_MS, read, sentences_of
+from bot.notes.spans import sentences_of
+from bot.notes.tails import Tails
+from bot.notes.units import ANSWER_WITHIN_MS, read
 
 SUPPORTED_SHARE = 0.6
 """Share of a sentence's words of content that its evidence holds, from which it counts as supported."""
@@ -51,7 +53,7 @@ NOT_TYPED = "It is marked as typed by the clinician, who did not type it."
 QUOTE_NOT_SAID = "A quote in it was not said that way in what it rests on."
 OVER_A_GAP = "It joins what was said on either side of a part that was not recorded."
 NOT_ANSWERED = "It rests on a question alone whose answer was not recorded."
-NOTHING_MISSING = "It says that something was not recorded where nothing is missing."
+NOTHING_MISSING = "It says that something was not recorded that was, or where nothing is missing."
 WRONG_SPEAKER = "What it rests on was said by somebody else."
 WRONG_MOMENT = "The moment it gives is not that of what it rests on."
 NUMBER_MISSING = "A number in it stands nowhere in what it rests on."
@@ -115,8 +117,8 @@ class _Ground:
     """The segments by speaker, parted at the gaps: only what stands in one may be quoted as one."""
     spliced: bool
     """It holds two halves of a sentence, or a question and other words, from either side of a gap."""
-    unanswered: bool
-    """It holds a question whose answer may lie in a gap."""
+    unanswered: frozenset[str]
+    """What may be said of the questions in it whose answer may lie in a gap; empty where it holds none."""
 
     @property
     def all_texts(self) -> tuple[str, ...]:
@@ -154,12 +156,11 @@ class _Checker:
             for a, b in itertools.pairwise(ordered)
             if b.start_ms - a.end_ms <= ANSWER_WITHIN_MS and not self._holes.apart(a, b)
         }
-        self._unanswered = {
-            segment.segment_id
-            for turn in read(request.transcript)
-            for unit in turn.unanswered
-            for segment in unit.segments
-        }
+        turns = read(request.transcript)
+        self._tails = Tails(turns)
+        self._open = [
+            (frozenset(s.segment_id for s in one.unit.segments), one.missing) for turn in turns for one in turn.open
+        ]
         self._inputs = {item.input_id: item.text for item in request.inputs}
         self._facts = dict(request.facts)
 
@@ -170,11 +171,16 @@ class _Checker:
         reason = next(filter(None, map(self._exists, sentence.evidence)), "")
         if reason:
             return SentenceStatus.UNSUPPORTED, reason
-        ground = self._ground(sentence.evidence)
         if sentence.status is SentenceStatus.CLINICIAN_ENTERED:
             typed = [self._inputs[e.source_id] for e in sentence.evidence if e.source is EvidenceSource.INPUT]
             entered = any(plain(sentence.text) in plain(text) for text in typed)
             return sentence.status, "" if entered else NOT_TYPED
+        spoken = {e.source_id: e for e in sentence.evidence if e.source is EvidenceSource.SEGMENT}
+        text, of_tail = self._tails.taken_off(sentence.text, frozenset(spoken))
+        if of_tail:  # what is left is judged like any other
+            left = tuple(e for e in sentence.evidence if e not in {spoken[i] for i in of_tail})
+            sentence = replace(sentence, text=text, evidence=left)
+        ground = self._ground(sentence.evidence)
         checks: tuple[Callable[[NoteSentence, _Ground], str], ...] = (
             _moment, _quotes, _missing, _speaker, _numbers, _unseen, _risk, _to_scribe, _polarity,
         )  # fmt: skip
@@ -220,7 +226,12 @@ class _Checker:
             replies,
             runs=self._holes.runs(segments),
             spliced=self._holes.spliced(segments),
-            unanswered=any(segment.segment_id in self._unanswered for segment in segments),
+            unanswered=frozenset(
+                words
+                for ids, missing in self._open
+                if not ids.isdisjoint(segment.segment_id for segment in segments)
+                for words in (missing, PART_MISSING)
+            ),
         )
 
 
@@ -229,7 +240,10 @@ class _Checker:
 
 def _outside(text: str) -> str:
     """The sentence without its quotes and its moment: what the writer itself says."""
-    return QUOTE.sub(" ", MOMENT.sub("", _curly(text))).replace(BREAKS_OFF, " ")
+    outside = QUOTE.sub(" ", MOMENT.sub("", _curly(text)))
+    for claim in CLAIMS:
+        outside = outside.replace(claim, " ")
+    return outside
 
 
 def _curly(text: str) -> str:
@@ -264,8 +278,9 @@ def _missing(sentence: NoteSentence, ground: _Ground) -> str:
     outside = plain(_outside(sentence.text)).split()
     if ground.unanswered and "asked" not in outside and not ground.texts and all(map(_only_asks, ground.segments)):
         return NOT_ANSWERED
-    claims = BREAKS_OFF in QUOTE.sub(" ", _curly(sentence.text))
-    return NOTHING_MISSING if claims and not ground.unanswered else ""
+    words = QUOTE.sub(" ", _curly(sentence.text))
+    claims = {claim for claim in CLAIMS if claim in words}
+    return "" if claims <= ground.unanswered else NOTHING_MISSING
 
 
 def _smoothed(text: str) -> str:

@@ -8,7 +8,7 @@ same session give the same draft.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from bot.events import (
@@ -27,18 +27,18 @@ from bot.notes.contract import Progress
 from bot.notes.cues import Cues, plain
 from bot.notes.english import HESITATIONS, HOUSEKEEPING, LANGUAGE, SMALL_TALK, smooth, word_set
 from bot.notes.failures import failed
-from bot.notes.frames import Speakers, joined, moment, quoted
-from bot.notes.gaps import BREAKS_OFF, Holes
+from bot.notes.frames import Speakers, joined, moment, quoted, short
+from bot.notes.gaps import Holes
 from bot.notes.hashes import text_sha256
-from bot.notes.select import ANSWERED_UNITS, Picks, always_match, asked_about, pick, place_text, small_talk
+from bot.notes.select import Picks, always_asked, always_match, asked_about, pick, place_text, small_talk
+from bot.notes.spans import sentences_of
+from bot.notes.tails import tail, told
 from bot.notes.templates import Section, Template
-from bot.notes.units import Turn, Unit, answers, evidence_of, read, sentences_of
+from bot.notes.units import ANSWERED_UNITS, Next, Open, Turn, Unit, answers, evidence_of, opening, read
 
-WRITER = "extractive/2"
+WRITER = "extractive/3"
 REPLY_WORDS = 14
 """Longest reply that goes with a plan."""
-QUESTION_WORDS = 30
-"""Longest question repeated before an answer; of a longer one its end is."""
 STANDS_ALONE_STEMS = 4
 """An answer with fewer words of content is given with its question."""
 SAYS_ENOUGH_STEMS = 2
@@ -150,7 +150,7 @@ class _Composer:
         used = list(units)
         if turn.question and _needs_question(turn, units[0]):
             asked = self._question(turn.question[-1])
-            text = f"Asked {quoted(_short(joined(asked)))}, {speaker.lower()} said: {quoted(said)}"
+            text = f"Asked {quoted(short(joined(asked)))}, {speaker.lower()} said: {quoted(said)}"
             used = [*asked, *units]
         else:
             text = f"{speaker} said: {quoted(said)}"
@@ -190,12 +190,12 @@ class _Composer:
         """Questions of this section whose answer may lie in a gap: asked, and never shown with another's answer."""
         made = []
         for turn in self._turns if self._cues else ():
-            for unit in turn.unanswered:
-                if asked_about(self._template, unit) is not section or HOUSEKEEPING.search(unit.plain):
+            for one in turn.open:
+                if asked_about(self._template, one.unit) is not section or HOUSEKEEPING.search(one.unit.plain):
                     continue
-                asked = self._question(unit)
-                text = f"Asked {quoted(_short(joined(asked)))}{BREAKS_OFF}"
-                made.append((unit.index, NoteSentence("", text, SentenceStatus.SUPPORTED, evidence_of(asked))))
+                asked = self._question(one.unit)
+                text = f"Asked {quoted(short(joined(asked)))}{one.missing}"
+                made.append((one.unit.index, NoteSentence("", text, SentenceStatus.SUPPORTED, evidence_of(asked))))
         return made[:OPEN_QUESTIONS]
 
     # -- what must never be left out ----------------------------------------------------------------------------------
@@ -207,41 +207,76 @@ class _Composer:
         for unit in self._picks.always.get(section.key, []):
             turn = self._turns[unit.turn]
             if unit.asks and unit.role is Role.CLINICIAN:
-                answer = next((t for t in self._turns[turn.index + 1 :] if unit in t.question), None)
+                answer = self._answer(unit)
                 if answer is not None:
                     asked.setdefault(answer.index, set()).update(answer.question)
-                    said.setdefault(answer.index, set()).update(_opening(answer))
+                    said.setdefault(answer.index, set()).update(opening(answer))
                     continue
             elif turn.question and unit.place < ANSWERED_UNITS:
                 asked.setdefault(turn.index, set()).update(turn.question)
-                said.setdefault(turn.index, set()).update(_opening(turn))
+                said.setdefault(turn.index, set()).update(opening(turn))
             said.setdefault(turn.index, set()).update([unit, *_goes_on(turn, unit)])
+        tails = self._tails(asked, said)
         made = []
         for turn_index, units in said.items():
             spoken = sorted(units, key=_place)
             questions = sorted(asked.get(turn_index, set()), key=_place)
-            made.append((spoken[0].index, self._exchange(self._turns[turn_index], questions, spoken)))
+            if spoken:
+                heard = tails.get(turn_index, ())
+                made.append((spoken[0].index, self._exchange(self._turns[turn_index], questions, spoken, heard)))
         return made
 
-    def _exchange(self, turn: Turn, asked: list[Unit], units: list[Unit]) -> NoteSentence:
+    def _answer(self, unit: Unit) -> Turn | None:
+        """What was said to a question; a mere sound only where no gap hides what came after it."""
+        turns = [turn for turn in self._turns[unit.turn + 1 :] if unit in turn.question]
+        spoken = [turn for turn in turns if opening(turn)]
+        sounds = [] if unit in self._turns[unit.turn].unanswered else turns
+        return next(iter([*spoken, *sounds]), None)
+
+    def _tails(self, asked: Mapping[int, set[Unit]], said: Mapping[int, set[Unit]]) -> dict[int, tuple[Next, ...]]:
+        """What was heard next beyond a gap, by the turn it is told with: the last one before it. Taken out of ``said``.
+
+        What stands in the section with a question of its own is told there.
+        """
+        tails: dict[int, tuple[Next, ...]] = {}
+        told_of = set(asked)
+        for turn_index in sorted(said, reverse=True):
+            turn = self._turns[turn_index]
+            if turn_index in asked:
+                risky = any(always_asked(self._template, question) for question in turn.question)
+                heard = turn.goes_on if risky else ()
+            else:
+                open_ = _last_open(turn, said[turn_index])
+                heard = open_.heard if open_ is not None else ()
+            if not heard or heard[0].turn.index in told_of:
+                continue
+            tails[turn_index] = heard
+            for part in heard:
+                told_of.add(part.turn.index)
+                said.get(part.turn.index, set()).difference_update(part.units)
+        return tails
+
+    def _exchange(self, turn: Turn, asked: list[Unit], units: list[Unit], heard: Sequence[Next]) -> NoteSentence:
         speaker, said = self._speakers.name(turn).lower(), quoted(joined(units, verbatim=True))
         at = moment(units[0].segments[0].start_ms)
         if asked:
             text = f"At {at}, asked {quoted(joined(asked, verbatim=True))}, {speaker} said: {said}"
         else:
             text = f"At {at}, {speaker} {'asked' if units[-1].asks else 'said'}: {said}"
-            text += BREAKS_OFF if units[-1] in turn.unanswered else ""
-        return NoteSentence("", text, SentenceStatus.SUPPORTED, evidence_of([*asked, *units]))
+        open_ = _last_open(turn, units)
+        if heard:
+            text += tail(heard, self._speakers)
+        elif open_ is not None:
+            text += open_.missing
+        return NoteSentence("", text, SentenceStatus.SUPPORTED, evidence_of([*asked, *units, *told(heard)]))
+
+
+def _last_open(turn: Turn, units: Collection[Unit]) -> Open | None:
+    return next((one for one in reversed(turn.open) if one.unit in units), None)
 
 
 def _place(unit: Unit) -> int:
     return unit.index
-
-
-def _opening(turn: Turn) -> list[Unit]:
-    """The first sentences of an answer, without the sounds before them."""
-    spoken = [u for u in turn.units if any(word not in HESITATIONS for word in u.plain.split())]
-    return spoken[:ANSWERED_UNITS]
 
 
 def _goes_on(turn: Turn, unit: Unit) -> list[Unit]:
@@ -252,15 +287,10 @@ def _goes_on(turn: Turn, unit: Unit) -> list[Unit]:
 
 def _needs_question(turn: Turn, unit: Unit) -> bool:
     """True for the beginning of an answer that means little without its question."""
-    if unit not in _opening(turn):
+    if unit not in opening(turn):
         return False
     words = [word for word in unit.plain.split() if word not in HESITATIONS]
     return len(unit.stems) < STANDS_ALONE_STEMS or words[0] in _PARTICLES or words[0][0].isdigit()
-
-
-def _short(question: str) -> str:
-    words = question.split()
-    return question if len(words) <= QUESTION_WORDS else "… " + " ".join(words[-QUESTION_WORDS:])
 
 
 def _typed(template: Template, inputs: Sequence[TextInput], *, sort: bool) -> dict[str, list[NoteSentence]]:

@@ -13,10 +13,18 @@ from bot.notes.templates import Template
 from bot.notes.writer import Endpoint, OpenAiWriter
 
 
+class KeyNotSet(ConfigInvalid):
+    """The variable that holds the endpoint's key is not set here, which somebody may still do."""
+
+    def __init__(self, name: str) -> None:
+        what = f"note.api_key_env: the environment variable {name!r} is not set"
+        super().__init__(what, paths=[what])
+
+
 def choose(choice: NoteChoice, templates: Mapping[str, Template], environ: Mapping[str, str]) -> NoteWriter:
     """The writer of ``choice``. Clinical text leaves the machine only when it names an endpoint.
 
-    Raises ConfigInvalid naming the setting that is missing or wrong.
+    Raises ConfigInvalid naming the setting that is missing or wrong; last of all KeyNotSet.
     """
     if choice.template not in templates:
         raise _wrong("note.template", f"there is no template {choice.template!r}")
@@ -31,7 +39,7 @@ def choose(choice: NoteChoice, templates: Mapping[str, Template], environ: Mappi
         raise _wrong("note.model", "must name the model")
     key = environ.get(choice.api_key_env, "") if choice.api_key_env else ""
     if choice.api_key_env and not key:
-        raise _wrong("note.api_key_env", f"the environment variable {choice.api_key_env!r} is not set")
+        raise KeyNotSet(choice.api_key_env)
     endpoint = Endpoint(choice.base_url, choice.model, key, choice.timeout_s, choice.context_tokens)
     return OpenAiWriter(endpoint, templates)
 

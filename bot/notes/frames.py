@@ -10,6 +10,8 @@ from bot.notes.english import smooth
 from bot.notes.units import Turn, Unit
 
 LEFT_OUT = " … "
+QUESTION_WORDS = 30
+"""Longest question repeated before an answer; of a longer one its end is."""
 QUOTE = re.compile(r"“([^”]*)”")
 ATTRIBUTED = re.compile(
     r"(?:(?P<role>clinician|client|guardian|interpreter|guest)(?: \d+)? (?:said|answered|asked)|(?P<asked>asked))"
@@ -31,6 +33,12 @@ def quoted(text: str) -> str:
     """``text`` between quotation marks; marks inside it become single ones."""
     inside = re.sub(r"[“”\"]", "'", text).strip()
     return f"“{inside}”"
+
+
+def short(question: str) -> str:
+    """The question, or the end of a long one."""
+    words = question.split()
+    return question if len(words) <= QUESTION_WORDS else "… " + " ".join(words[-QUESTION_WORDS:])
 
 
 def joined(units: Sequence[Unit], *, verbatim: bool = False) -> str:

@@ -16,6 +16,11 @@ CLOCK_SLACK_MS = 250
 MISSED_LEAST_MS = 5000
 """A lane that was absent for less, while others spoke, is not worth a word to the reader."""
 
+ASKS_LEAST_MS = 1500
+"""A hole in the asker's own sound hides no other question below this: people speak two to four words a second, and a
+question that turns to something else takes four or more. What fits into less ("And?", "Really?") stays with the one
+before it."""
+
 IN_WORDS = {
     GapReason.PAUSED: "recording was paused",
     GapReason.WITHHELD: "somebody had not agreed to it",
@@ -24,7 +29,12 @@ IN_WORDS = {
     GapReason.INTERRUPTED: "the service was away",
 }
 BREAKS_OFF = "; what followed was not recorded."
-"""Stands after a question whose answer may lie in a gap."""
+"""Stands after a question whose answer may lie in a gap, where nobody was heard to answer."""
+PART_MISSING = "; part of what followed was not recorded."
+"""Stands after a question, or the beginning of its answer, where something was heard after the gap."""
+ASKER_MISSING = "; part of the clinician's sound is missing here."
+"""The same, where the answering side was heard all along: another question may have been asked."""
+CLAIMS = (BREAKS_OFF, PART_MISSING, ASKER_MISSING)
 NOT_DISCUSSED = "Not discussed in what was recorded."
 NOTICE = " Part of the session was not recorded ({why}): what was said there is missing, and nothing is joined over it."
 
@@ -34,6 +44,7 @@ class Holes:
 
     def __init__(self, transcript: Transcript) -> None:
         self._gaps = transcript.gaps
+        self._lengths = _lengths(transcript.gaps)
         self._segments = transcript.segments
         spoken = {segment.participant_id: segment.role for segment in transcript.segments}
         self._clinicians = frozenset(who for who, role in spoken.items() if role is Role.CLINICIAN)
@@ -48,23 +59,38 @@ class Holes:
         )
 
     def apart(self, a: Segment, b: Segment) -> bool:
-        """True when a gap of everybody, or of either speaker, lies between ``a`` and ``b``, which began later."""
+        """True when a gap of everybody, or of either speaker, lies between ``a`` and ``b``, which began later.
+
+        A clinician's own lane counts, before what somebody else says, from :data:`ASKS_LEAST_MS`.
+        """
         if a.participant_id == b.participant_id:
             return self._any(a.start_ms + _slack(a), b.end_ms - _slack(b), frozenset((a.participant_id,)))
         begin = max(a.start_ms, min(a.end_ms, b.start_ms) - CLOCK_SLACK_MS)
         end = min(b.end_ms, b.start_ms + CLOCK_SLACK_MS)
-        return self._any(begin, end, frozenset((a.participant_id, b.participant_id)))
+        least_ms = ASKS_LEAST_MS if a.role is Role.CLINICIAN else 0
+        return self._any(begin, end, frozenset((b.participant_id,))) or self._any(
+            begin, end, frozenset((a.participant_id,)), least_ms
+        )
 
     def question_missed(self, first: Segment, later: Segment) -> bool:
         """True when a clinician may have asked something else, unheard, since ``first`` and before ``later``."""
-        return self._any(first.start_ms, later.start_ms + CLOCK_SLACK_MS, self._clinicians)
+        return self._any(first.start_ms, later.start_ms + CLOCK_SLACK_MS, self._clinicians, ASKS_LEAST_MS)
 
     def answer_missed(self, asked: Segment, later: Segment | None) -> bool:
-        """True when what was said to a question may lie in a gap before ``later``, or before the end."""
-        begin = asked.end_ms if later is None else min(asked.end_ms, later.start_ms)
-        begin = max(asked.start_ms, begin - CLOCK_SLACK_MS)
-        end = None if later is None else later.start_ms + CLOCK_SLACK_MS
-        return self._any(begin, end, self._answering | {asked.participant_id})
+        """True when what was said to a question may lie in a gap before ``later``, or before the end.
+
+        Before somebody else's words a gap of the asker's own lane counts when another question has room in it; before
+        the asker's own it counts at any length, as the question itself may go on in it.
+        """
+        if self._any(*_after(asked, later), self._answering):
+            return True
+        cut = later is not None and later.participant_id == asked.participant_id
+        own = frozenset((asked.participant_id,))
+        return self._any(*_after(asked, later), own, 0 if cut else ASKS_LEAST_MS)
+
+    def missing(self, asked: Segment, later: Segment | None) -> str:
+        """What a note says of a gap between a question and ``later``: of the answers, or of the asker alone."""
+        return PART_MISSING if self._any(*_after(asked, later), self._answering) else ASKER_MISSING
 
     def runs(self, segments: Sequence[Segment]) -> tuple[tuple[Segment, ...], ...]:
         """``segments``, in order, by speaker and parted at the gaps: only what stands in one was said as one."""
@@ -118,14 +144,36 @@ class Holes:
             return usual
         return NOT_DISCUSSED if usual == "Not discussed." else f"{usual} {NOT_DISCUSSED}"
 
-    def _any(self, begin_ms: int, end_ms: int | None, people: frozenset[str]) -> bool:
+    def _any(self, begin_ms: int, end_ms: int | None, people: frozenset[str], least_ms: int = 0) -> bool:
         return any(
-            (gap.participant_id is None or gap.participant_id in people)
+            (gap.participant_id is None or (gap.participant_id in people and length_ms >= least_ms))
             and gap.start_ms < gap.end_ms
             and gap.end_ms > begin_ms
             and (end_ms is None or gap.start_ms < end_ms)
-            for gap in self._gaps
+            for gap, length_ms in zip(self._gaps, self._lengths, strict=True)
         )
+
+
+def _after(asked: Segment, later: Segment | None) -> tuple[int, int | None]:
+    """From when until when an answer may have been given before ``later``; no end where nothing came."""
+    begin = asked.end_ms if later is None else min(asked.end_ms, later.start_ms)
+    return max(asked.start_ms, begin - CLOCK_SLACK_MS), None if later is None else later.start_ms + CLOCK_SLACK_MS
+
+
+def _lengths(gaps: Sequence[Gap]) -> list[int]:
+    """How long each gap is together with those of the same lane that follow on it."""
+    lengths = [0] * len(gaps)
+    run: list[int] = []
+    end_ms = 0
+    for n in sorted(range(len(gaps)), key=lambda n: (gaps[n].participant_id or "", gaps[n].start_ms)):
+        goes_on = run and gaps[run[0]].participant_id == gaps[n].participant_id
+        if not goes_on or gaps[n].start_ms > end_ms + CLOCK_SLACK_MS:
+            run, end_ms = [], gaps[n].start_ms
+        run.append(n)
+        end_ms = max(end_ms, gaps[n].end_ms)
+        for one in run:
+            lengths[one] = end_ms - gaps[run[0]].start_ms
+    return lengths
 
 
 def _in_order(segments: Sequence[Segment]) -> list[Segment]:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.events import Evidence, EvidenceSource, Gap, NoteRequest, Transcript
-from bot.notes.gaps import BREAKS_OFF, CLOCK_SLACK_MS
+from bot.notes.gaps import CLOCK_SLACK_MS, PART_MISSING
 from bot.notes.hashes import text_sha256
 from bot.notes.templates import Section
 
-VERSION = 2
+VERSION = 3
 BYTES_PER_TOKEN = 3
 """A cautious guess for any tokenizer: English comes to about four bytes a token."""
 TOKENS_PER_MESSAGE = 16
@@ -32,8 +32,8 @@ for word, denials too.
 
 A line with "not_recorded" instead of words stands where a part of the session is missing, and says why and whose words
 are missing. Never join what stands before it to what stands after it: not two halves of a sentence, not a quote, not a
-question and an answer. A question with such a line after it has no answer in the record; leave it out, or end its
-sentence with “asked “…”{BREAKS_OFF}”
+question and an answer. A question with such a line after it has no known answer in the record; leave it out, or end its
+sentence with “asked “…”{PART_MISSING}”
 
 When the record holds nothing for the section, return an empty list."""
 

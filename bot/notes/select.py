@@ -12,10 +12,8 @@ from bot.notes.cues import Cues
 from bot.notes.english import HOUSEKEEPING, SMALL_TALK, numbers, word_set
 from bot.notes.salience import Matrix, salience, tfidf
 from bot.notes.templates import Rule, Section, Template
-from bot.notes.units import Turn, Unit
+from bot.notes.units import ANSWERED_UNITS, Turn, Unit
 
-ANSWERED_UNITS = 2
-"""How many sentences of an answer still count as answering the question before it."""
 ASKED_SHARE = 0.7
 """What a match in the question counts beside one in the sentence itself."""
 REST_WEIGHT = 0.3
@@ -78,9 +76,15 @@ def always_match(template: Template, turn: Turn, unit: Unit) -> Section | None:
     """The section whose ``always`` rule this unit falls under, or None."""
     for section in template.sections:
         for rule in section.rules:
-            if rule.always and _matches(rule, section, turn, unit) > 0:
+            open_ = rule.always and unit in turn.unanswered and _asked(rule, unit)
+            if open_ or (rule.always and _matches(rule, section, turn, unit) > 0):
                 return section
     return None
+
+
+def always_asked(template: Template, unit: Unit) -> bool:
+    """True when a question is one whose answer an ``always`` rule takes."""
+    return any(rule.always and _asked(rule, unit) for section in template.sections for rule in section.rules)
 
 
 def asked_about(template: Template, unit: Unit) -> Section | None:
@@ -118,7 +122,8 @@ def _matches(rule: Rule, section: Section, turn: Turn, unit: Unit) -> float:
     hits = _held(rule, unit.plain, rule.said)
     if hits:
         worth = 1.0 + 0.2 * min(hits - 1, 2)
-    if turn.question and unit.place < ANSWERED_UNITS and any(_asked(rule, q) for q in turn.question):
+    questions = turn.question + (turn.after if rule.always else ())
+    if unit.place < ANSWERED_UNITS and any(_asked(rule, q) for q in questions):
         worth = max(worth + 0.2, ASKED_SHARE) if worth else ASKED_SHARE
     if not worth and rule.always and unit.asks and unit.role is Role.CLINICIAN and _asked(rule, unit):
         worth = 1.0

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from bot.events import Evidence, EvidenceSource, Role, Segment, Transcript
 from bot.notes.cues import plain
 from bot.notes.english import BACKCHANNEL, HESITATIONS, content_stems
-from bot.notes.gaps import CLOCK_SLACK_MS, Holes
+from bot.notes.gaps import ASKER_MISSING, BREAKS_OFF, CLOCK_SLACK_MS, PART_MISSING, Holes
 from bot.notes.hashes import text_sha256
+from bot.notes.spans import spans
 
-LONG_UNIT_WORDS = 45
-"""A sentence longer than this is read in clauses: spoken sentences may run on for minutes."""
-LEAST_CLAUSE_WORDS = 12
 HOLDS_FLOOR_MS = 4000
 """A listener's sound does not end a turn that goes on within this time."""
 LONG_SILENCE_MS = 30_000
@@ -24,12 +22,9 @@ cry, go on within it, and what comes after half a minute is said anew."""
 ANSWER_WITHIN_MS = 60_000
 """Silence after which nothing said counts as an answer. Longer than that of a turn: "Yes." after a hard question may
 take its time, and says nothing without it."""
+ANSWERED_UNITS = 2
+"""How many sentences of an answer still count as answering the question before it."""
 
-_ENDS = re.compile(r"[.!?…]+[\"”']?(?=\s)")
-_SHORTENED = re.compile(r"\b(?:dr|mr|mrs|ms|prof|st|vs|e\.g|i\.e|etc|approx)\.$", re.IGNORECASE)
-_NO = re.compile(r"\bno\.$", re.IGNORECASE)
-"""Number, or the answer that goes with the sentence after it; an answer by itself where the speaker stopped there."""
-_CLAUSE = re.compile(r"[,;](?=\s+(?:and|but|so|because|'cause|then|or)\b)", re.IGNORECASE)
 _ASKS = re.compile(
     r"^(?:(?:so|and|ok|okay|right|well|but|now|then) )*(?:what|how|when|where|why|who|which|do|does|did|are|is|was|"
     r"were|have|has|had|can|could|would|will|any|anything|tell me)\b"
@@ -80,11 +75,40 @@ class Turn:
     """What the turn answers: the questions at the end of the clinician's turn before it."""
     unanswered: tuple[Unit, ...] = ()
     """Of its own questions those whose answer may lie in a gap."""
+    open: tuple[Open, ...] = ()
+    """The same, with what was heard next."""
+    goes_on: tuple[Next, ...] = ()
+    """Of an answer that a gap cut short: the rest of its first sentences."""
+    after: tuple[Unit, ...] = ()
+    """Questions that it is heard next after, over a gap: whether it answers them is not known."""
 
     @property
     def hollow(self) -> bool:
         """True when it is a listener's sound."""
         return all(unit.hollow for unit in self.units)
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What was heard next from beyond a gap, after a question or after the beginning of an answer."""
+
+    turn: Turn
+    units: tuple[Unit, ...]
+    missing: str
+    """What a note says of the gap before it."""
+    between: Unit | None = None
+    """The last thing a clinician was heard to say before it, after the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A question whose answer may lie in a gap."""
+
+    unit: Unit
+    missing: str
+    """What a note says of the gap after it."""
+    heard: tuple[Next, ...]
+    """What was heard next within the time of an answer, to the end of the sentences that an answer has."""
 
 
 def evidence_of(units: Sequence[Unit]) -> tuple[Evidence, ...]:
@@ -134,7 +158,13 @@ def read(transcript: Transcript) -> list[Turn]:
             )
             index += 1
     _join_questions(turns, holes)
+    _hear_on(turns, holes)
     return turns
+
+
+def opening(turn: Turn) -> list[Unit]:
+    """The first sentences of an answer, without the sounds before them."""
+    return [unit for unit in turn.units if _says(unit)][:ANSWERED_UNITS]
 
 
 def answers(turn: Turn, unit: Unit, holes: Holes) -> bool:
@@ -229,7 +259,7 @@ def _sentences(segments: Sequence[Segment]) -> Iterator[tuple[str, tuple[Segment
         starts.append(len(text))
         text += " ".join(segment.text.split())
     ends = [*starts[1:], len(text) + 1]
-    for begin, end in _spans(text, [start - 1 for start in starts]):
+    for begin, end in spans(text, [start - 1 for start in starts]):
         held = tuple(s for s, a, b in zip(segments, starts, ends, strict=True) if a < end and b - 1 > begin)
         if plain(text[begin:end]):
             middle = (begin + end) // 2
@@ -239,59 +269,111 @@ def _sentences(segments: Sequence[Segment]) -> Iterator[tuple[str, tuple[Segment
             yield text[begin:end], held, segments[at].start_ms + round(spoken_ms * share)
 
 
-def sentences_of(text: str) -> list[str]:
-    """The sentences of a typed text; lines end sentences too."""
-    lines = (" ".join(line.split()) for line in text.splitlines())
-    return [line[a:b] for line in lines for a, b in _spans(line) if line[a:b].strip()]
-
-
-def _spans(text: str, stops: Collection[int] = ()) -> Iterator[tuple[int, int]]:
-    begin = 0
-    for match in _ENDS.finditer(text):
-        end = match.end()
-        rest = text[end:].lstrip()
-        if _NO.search(text[begin:end]) and end not in stops:
-            continue
-        if match.group()[0] in ".…" and (rest[:1].islower() or _SHORTENED.search(text[begin:end])):
-            continue
-        yield from _clauses(text, begin, end)
-        begin = end + len(text[end:]) - len(rest)
-    if begin < len(text):
-        yield from _clauses(text, begin, len(text))
-
-
-def _clauses(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    while len(text[begin:end].split()) > LONG_UNIT_WORDS:
-        ends = (match.end() for match in _CLAUSE.finditer(text, begin, end))
-        cuts = [cut for cut in ends if LEAST_CLAUSE_WORDS <= len(text[begin:cut].split()) <= LONG_UNIT_WORDS]
-        if not cuts:
-            break
-        yield begin, cuts[-1]
-        begin = cuts[-1] + 1
-    if begin < end:
-        yield begin, end
-
-
 def _join_questions(turns: Sequence[Turn], holes: Holes) -> None:
     """Give each answer its questions: only to the very next thing said by somebody else, and over no gap."""
     open_: tuple[Unit, ...] = ()
+    unfinished: Turn | None = None  # a clinician's turn that breaks off in a sentence after its questions
     for turn in turns:
         if turn.role is Role.CLINICIAN:
             closing = [unit for unit in turn.units if not unit.hollow][-3:]
             if not closing:
                 continue
+            if unfinished is not None and _cut(unfinished, turn, holes):
+                open_ = tuple(unit for unit in unfinished.units[-3:] if unit.asks)
             _break_off(turns, open_, turn.segments[0], holes)
             open_ = tuple(unit for unit in closing if unit.asks) if closing[-1].asks else ()
+            unfinished = None if closing[-1].asks or _whole(closing[-1]) else turn
             continue
+        unfinished = unfinished if turn.hollow else None
         turn.question = tuple(unit for unit in open_ if answers(turn, unit, holes))
-        if not all(word in HESITATIONS for unit in turn.units for word in unit.plain.split()):
+        if any(map(_says, turn.units)):
             over = tuple(unit for unit in open_ if not _early(turn, unit))
             _break_off(turns, [unit for unit in over if unit not in turn.question], turn.segments[0], holes)
             open_ = tuple(unit for unit in open_ if unit not in over)
     _break_off(turns, open_, None, holes)
 
 
+def _cut(before: Turn, turn: Turn, holes: Holes) -> bool:
+    """True when the same person goes on from beyond a gap."""
+    return before.participant_id == turn.participant_id and holes.apart(before.segments[-1], turn.segments[0])
+
+
 def _break_off(turns: Sequence[Turn], asked: Sequence[Unit], later: Segment | None, holes: Holes) -> None:
     for unit in asked:
         if holes.answer_missed(unit.segments[-1], later):
             turns[unit.turn].unanswered += (unit,)
+
+
+def _hear_on(turns: Sequence[Turn], holes: Holes) -> None:
+    """Note what was heard next, where a gap keeps it from being an answer or parts an answer."""
+    for turn in turns:
+        turn.open = tuple(_heard_next(turns, unit, holes) for unit in turn.unanswered)
+        turn.goes_on = _goes_on_after(turns, turn, holes) if turn.question and opening(turn) else ()
+        for one in turn.open:
+            _mark(one.heard, (one.unit,))
+        _mark(turn.goes_on, turn.question)
+
+
+def _mark(heard: Sequence[Next], asked: tuple[Unit, ...]) -> None:
+    for part in heard:
+        if not part.turn.question:
+            part.turn.after += asked
+
+
+def _heard_next(turns: Sequence[Turn], unit: Unit, holes: Holes) -> Open:
+    last = unit.segments[-1]
+    until_ms = last.end_ms + ANSWER_WITHIN_MS
+    between: Unit | None = None
+    for turn in turns[unit.turn + 1 :]:
+        if not opening(turn) or turn.segments[0].start_ms > until_ms or _early(turn, unit):
+            continue
+        if turn.role is Role.CLINICIAN:
+            between = next((one for one in reversed(turn.units) if not one.hollow), between)
+            continue
+        missing = holes.missing(last, turn.segments[0])
+        first = Next(turn, _beginning(turn), missing, between)
+        return Open(unit, missing, (first, *_goes_on_after(turns, turn, holes)))
+    heard = [
+        segment
+        for turn in turns
+        if turn.role is not Role.CLINICIAN and turn.units
+        for segment in turn.segments
+        if segment.end_ms > last.end_ms and segment.start_ms <= until_ms
+    ]
+    return Open(unit, holes.missing(last, heard[-1]) if heard else BREAKS_OFF, ())
+
+
+def _goes_on_after(turns: Sequence[Turn], answer: Turn, holes: Holes) -> tuple[Next, ...]:
+    """The turns in which the same person goes on from beyond a gap, until as much is told as of a whole answer."""
+    heard: list[Next] = []
+    before, whole = answer, sum(map(_whole, opening(answer)))
+    for turn in turns[answer.index + 1 :]:
+        said = opening(turn)
+        if not said or (turn.participant_id != answer.participant_id and turn.hollow):
+            continue
+        last, first = before.segments[-1], turn.segments[0]
+        late = first.start_ms - last.end_ms > LONG_SILENCE_MS
+        # a small letter goes on with a sentence even where a full stop stands before it
+        told = whole >= ANSWERED_UNITS and not (before.units[-1] in opening(before) and said[0].text[:1].islower())
+        if told or turn.participant_id != answer.participant_id or turn.question or late:
+            break
+        cut = holes.apart(last, first)
+        if not cut and not holes.question_missed(before.segments[0], first):
+            break
+        heard.append(Next(turn, _beginning(turn), PART_MISSING if cut else ASKER_MISSING))
+        before, whole = turn, whole + sum(map(_whole, said))
+    return tuple(heard)
+
+
+def _beginning(turn: Turn) -> tuple[Unit, ...]:
+    """The first sentences, with the sounds before them."""
+    first = opening(turn)
+    return tuple(unit for unit in turn.units if unit.place < ANSWERED_UNITS or unit in first)
+
+
+def _says(unit: Unit) -> bool:
+    return any(word not in HESITATIONS for word in unit.plain.split())
+
+
+def _whole(unit: Unit) -> bool:
+    return unit.text.rstrip("\"”' ").endswith((".", "!", "?", "…"))

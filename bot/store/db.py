@@ -66,8 +66,8 @@ class Database:
                 await asyncio.to_thread(_make_private_file, self.url)
             await asyncio.to_thread(migrate.upgrade, self.url)
         except DBAPIError as error:
-            cause = _cause(error)
-            if cause == "io" and self.is_sqlite and await asyncio.to_thread(_is_full, self.url):
+            cause = _cause(error, self.is_sqlite)
+            if cause == "io" and await asyncio.to_thread(_is_full, self.url):
                 cause = "full"  # without room for its own notes, SQLite cannot say why
             raise StorageUnavailable("database", cause) from None  # whoever opens it tells it
         except OSError as error:
@@ -134,7 +134,7 @@ class Database:
         except IntegrityError:
             raise
         except DBAPIError as error:
-            raise _unavailable(error) from None
+            raise _unavailable(error, self.is_sqlite) from None
 
     async def checkpoint(self) -> None:
         """Bring SQLite's log into the file and empty it, so that nothing deleted stays readable in it.
@@ -161,7 +161,7 @@ class Database:
                 finally:
                     await connection.exec_driver_sql(f"PRAGMA busy_timeout={self._busy_timeout_ms}")
         except DBAPIError as error:
-            unavailable = _unavailable(error)
+            unavailable = _unavailable(error, self.is_sqlite)
             if unavailable.cause == "locked":
                 return False
             raise unavailable from None
@@ -206,12 +206,13 @@ _CAUSES = (
 )
 
 
-def _cause(error: DBAPIError) -> str:
+def _cause(error: DBAPIError, is_sqlite: bool) -> str:
     words = str(error.orig).lower()
-    return next((cause for cause, marks in _CAUSES if any(mark in words for mark in marks)), "io")
+    other = "io" if is_sqlite else "unreachable"
+    return next((cause for cause, marks in _CAUSES if any(mark in words for mark in marks)), other)
 
 
-def _unavailable(error: DBAPIError) -> StorageUnavailable:
-    cause = _cause(error)
+def _unavailable(error: DBAPIError, is_sqlite: bool) -> StorageUnavailable:
+    cause = _cause(error, is_sqlite)
     log.error("database_unavailable", cause=cause, error=type(error).__name__)
     return StorageUnavailable("database", cause)

@@ -130,6 +130,13 @@ class PeopleStore(Ground):
             row = await db.get(ControlMessageRow, (session_id, message_id, participant_id))
         return dict(row.ack) if row is not None else None
 
+    async def acks(self, session_id: str, *, limit: int) -> list[tuple[str, str, dict[str, Any]]]:
+        """Acks of the session's control messages: to whom, of which message, and the ack."""
+        query = select(ControlMessageRow).where(ControlMessageRow.session_id == session_id).limit(limit)
+        async with self._db.read() as db:
+            rows = (await db.scalars(query)).all()
+        return [(row.participant_id, row.message_id, dict(row.ack)) for row in rows]
+
     async def remember_ack(self, session_id: str, participant_id: str, message_id: str, ack: Mapping[str, Any]) -> None:
         """Keep the ack of a message that was carried out; the first one stays."""
         async with self._db.write() as db:

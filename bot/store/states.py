@@ -43,7 +43,7 @@ Events = list[SessionEvent]
 Ids = list[str]
 Warned = list[Mapping[str, Any]]
 
-MACHINES: Mapping[str, tuple[type[StrEnum], Mapping[Any, frozenset[Any]]]] = {
+MACHINES: Mapping[str, tuple[type[StrEnum], machines.Table[Any]]] = {
     "bot": (BotState, machines.BOT),
     "capture": (CaptureState, machines.CAPTURE),
     "audio": (AudioState, machines.AUDIO),
@@ -251,10 +251,11 @@ class StateStore(Ground):
             ),
         )
         dropped = and_(s.capture == "discarded", or_(s.audio == "held", s.transcript.in_(["live", "ready", "failed"])))
+        half_begun = and_(s.capture == "off", s.bot.not_in(["absent", "done", "failed"]))
         query = (
             select(s, NoteRow.id)
             .outerjoin(NoteRow, NoteRow.session_id == s.id)
-            .where(or_(live, ended, dropped))
+            .where(or_(live, ended, dropped, half_begun))
             .order_by(s.created_at, s.id)
         )
         async with self._db.read() as db:

@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("playwright.async_api", reason="the browser tests need the extra `e2e`")
 
-from playwright.async_api import Playwright, expect
+from playwright.async_api import Page, Playwright, expect
 
 from bot.demo.dialogue import Dialogue
 from bot.store import receipts
-from tests.e2e.browsers import NARROW, PHONE, Person, person
+from tests.e2e.browsers import NARROW, PHONE, WIDE, Person, person
 from tests.e2e.conftest import Served
 from tests.e2e.steps import BOT, CLIENT_NAME, api, let_in, session_of, sign_in, start_call
 
@@ -123,6 +123,8 @@ async def read_and_sign(clinician: Person, served: Served, session: str) -> None
     await page.locator(".sentence:has(.mark)").last.hover()
     await expect(page.locator(".evidence .line.lit").first).to_be_visible()
 
+    await narrowed(page)
+
     # the transcript has two named speakers, and the pause as a gap that nothing lies in
     status, transcript = await api(clinician, f"{served.url}/v1/sessions/{session}/transcript")
     assert status == 200
@@ -162,6 +164,25 @@ async def read_and_sign(clinician: Person, served: Served, session: str) -> None
     assert {item["kind"] for item in listed["items"]} == {"audio", "transcript"}
 
 
+async def narrowed(page: Page) -> None:
+    """What is lit beside the note is no sheet over it when the window becomes a phone's; a tap opens one."""
+    sheet = page.get_by_role("complementary", name="Evidence")
+    lines = sheet.get_by_role("region", name="Lines of the transcript")
+    mark = page.locator(".sentence.lit .mark")
+    await lines.focus()
+    await page.set_viewport_size(PHONE)
+    await expect(sheet).to_be_hidden()
+    await expect(mark).to_be_focused()
+    await page.locator(".sentence:has(.mark)").last.click()
+    await expect(sheet).to_be_in_viewport(ratio=1)
+    await expect(sheet.locator(".line.lit").first).to_be_in_viewport()
+    await sheet.get_by_role("button", name="Close the evidence").click()
+    await expect(sheet).to_be_hidden()
+    await expect(mark).to_be_focused()
+    await page.set_viewport_size(WIDE)
+    await expect(sheet).to_be_visible()
+
+
 async def test_a_client_who_declines_and_one_who_withdraws(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
@@ -184,7 +205,7 @@ async def test_a_client_who_declines_and_one_who_withdraws(
 
         # asked again later: yes, and then taken back with one tap
         await clinician.press("Start recording")
-        await client.press("I agree to recording")
+        await client.page.get_by_role("dialog").get_by_role("button", name="I agree to recording").click()
         await client.sees("Recording")
         await client.press("Withdraw consent")
         await expect(client.page.get_by_role("dialog", name="Recording has stopped")).to_be_visible()

@@ -65,6 +65,32 @@ async gaps => {
   return [...view.querySelectorAll(".gap")].map((row) => row.textContent);
 }
 """
+THEIRS = """
+async states => {
+  const [{ TheirConsent }] = await Promise.all([
+    import("/ui/js/theirconsent.js"),
+    import("/ui/components/notice-list.js"),
+    import("/ui/components/transcription-control.js"),
+  ]);
+  const notices = document.createElement("qn-notices");
+  const control = document.createElement("qn-transcription");
+  document.body.append(notices, control);
+  const room = { others: [], state: { bot: "in_call", capture: "consent_pending" } };
+  const theirs = new TheirConsent(room, notices, {});
+  return states.map(([capture, consent]) => {
+    const here = { present: true, admitted: true };
+    room.others = [
+      { participant_id: "c", role: "client", display_name: "Jordan", consent: "granted", ...here },
+      { participant_id: "i", role: "interpreter", display_name: "Ana Lopez", consent, ...here },
+    ];
+    room.state = { bot: "in_call", capture, pause_reasons: [] };
+    theirs.show();
+    control.update({ capture, reasons: [], awaited: theirs.awaited });
+    const hint = control.querySelector(".control-hint");
+    return [hint.textContent, notices.querySelector(".notice-words")?.textContent ?? ""];
+  });
+}
+"""
 
 
 async def all_can_be_tapped(somebody: Person, names: list[str]) -> None:
@@ -226,6 +252,17 @@ async def test_start_before_the_client_is_here_is_said_at_the_control_and_focus_
         await expect(clinician.page.get_by_role("button", name="Mute", exact=True)).to_be_focused()
 
 
+async def test_the_start_page_fills_its_rows_with_one_request(served: Served, playwright: Playwright) -> None:
+    async with person(playwright) as clinician:
+        await sign_in(clinician, served)
+        await start_call(clinician, "Start Call")
+        asked: list[str] = []
+        clinician.page.on("request", lambda request: asked.append(request.url.removeprefix(served.url)))
+        await clinician.page.goto(f"{served.url}/")
+        await expect(clinician.page.locator(".session-name").first).to_have_text(CLIENT_NAME)
+        assert [path for path in asked if path.startswith("/v1/sessions")] == ["/v1/sessions?limit=12"]
+
+
 async def test_the_inbox_says_generating_while_the_note_is_made(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
@@ -279,3 +316,21 @@ async def test_a_pause_for_two_reasons_is_one_row(served: Served, playwright: Pl
             "Paused by you, until all agree, 0:10 to 0:30",
             "Paused because of the connection, at 1:00",
         ]
+
+
+async def test_what_a_third_person_answers_is_said_by_name_and_is_true(served: Served, playwright: Playwright) -> None:
+    states = [
+        ("consent_pending", "requested"),
+        ("off", "declined"),
+        ("capturing", "declined"),
+        ("discarded", "declined"),
+    ]
+    async with person(playwright) as somebody:
+        await somebody.page.goto(f"{served.url}/signin")
+        pending, declined, running, discarded = await somebody.page.evaluate(THEIRS, states)
+        assert pending == ["Waiting for Ana Lopez's answer", ""]
+        assert declined[1].startswith("Ana Lopez declined" + "Nothing is recorded.")
+        assert declined[1].endswith("Type a summary instead")
+        assert "Nothing is recorded" not in running[1]
+        assert running[1].startswith("Ana Lopez declined" + "Their sound is not recorded.")
+        assert discarded[1] == ""

@@ -101,7 +101,7 @@ class ScriptedSession:
         self.asked.append(("admit", actor, participant_id))
         self._answer(CaptureState.OFF)
 
-    async def enter(self, member: Member, link: PageLink) -> None:
+    async def enter(self, member: Member, link: PageLink, pass_id: str = "") -> None:
         self._answer(CaptureState.OFF)
         self.links[member.participant_id] = link
         await link.send({"type": "welcome", "you": {"participant_id": member.participant_id}})

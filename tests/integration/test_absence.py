@@ -81,6 +81,9 @@ async def test_packets_that_stop_are_told_and_their_return_lifts_it(
             await both_are_told(call, {CLIENT})
             assert call.clinician.state["capture"] == "capturing", "the others go on being heard"
             assert call.client.heard_by_bot, "the connection stands; only the packets stopped"
+            # nothing is on its way any more, so that what follows is one hole
+            absent = call.clinician.ledger[CLIENT]["absent_ms"]
+            await call.clinician.until(lambda: call.clinician.ledger[CLIENT]["absent_ms"] > absent + 1_500, "a hole")
         await both_are_told(call, set())
         await until_recorded(place, call.session_id, ["capture.absent", "capture.returned"])
         assert await lanes(place, call.session_id) == before

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 import structlog
+from sqlalchemy import func, select
 
 from bot.clock import ManualClock
 from bot.durable import Durable, embedded_database_url, stable_executor_id
 from bot.errors import ConfigInvalid, NoteGenerationFailed, TranscriptPurged
 from bot.events import AudioState, NoteState, TranscriptState
+from bot.store.models import IdempotencyRow
 from bot.store.receipts import verify_receipt
 from bot.store.vault import KeyDestroyed
 from tests.integration.aftercall_world import World
@@ -211,6 +213,17 @@ async def test_a_discarded_session_leaves_receipts_only(world: World) -> None:
     await world.finish(never_started, discard=True)
     await world.aftercall.sweep()
     assert (await world.store.get(never_started)).transcript is TranscriptState.PURGED
+
+
+async def test_the_sweep_forgets_answers_of_the_day_before(world: World) -> None:
+    store = world.store
+    assert await store.idempotency_begin("demo", "k", "a" * 64) is None
+    await store.idempotency_finish("demo", "k", 201, b"{}")
+    assert isinstance(world.clock, ManualClock)
+    world.clock.advance(24 * 3600 + 1)
+    await world.aftercall.sweep()
+    async with world.db.read() as db:
+        assert await db.scalar(select(func.count()).select_from(IdempotencyRow)) == 0
 
 
 async def test_the_sweep_destroys_what_is_due(world: World) -> None:

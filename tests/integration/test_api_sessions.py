@@ -113,6 +113,12 @@ async def test_lists_go_page_by_page(world: World) -> None:
         ({"participants": [{"id": "a", "role": "boss", "display_name": "X"}]}, "participants.0.role"),
         ({"participants": [{"id": "a", "role": "clinician", "display_name": "X"}] * 2}, "participants"),
         ({"template": "poem"}, "template"),
+        (
+            {"appointment": {
+                "external_id": "a", "starts_at": "2026-01-05T11:00:00Z", "ends_at": "2026-01-05T10:00:00Z"
+            }},
+            "appointment.ends_at",
+        ),
         ({"language": "english"}, "language"),
         ({"room": {"transport": "livekit", "name": "r"}}, "room.transport"),
         ({"mode": "half"}, "mode"),
@@ -126,6 +132,40 @@ async def test_a_wrong_session_names_the_path(world: World, change: dict[str, An
     problem = problem_of(answer, 422, "config-invalid")
     assert problem["detail"].startswith(f"{path}:")
     assert (await world.client.get("/v1/sessions", headers=DEV)).json()["items"] == []
+
+
+async def test_a_clinic_whose_own_template_does_not_exist(world: World) -> None:
+    _, config = await world.services.clinics.current("demo")
+    lost = config.model_copy(update={"note": config.note.model_copy(update={"template": "gone"})})
+    await world.services.clinics.save(lost, author="somebody")
+    people = [{"id": "a", "role": "clinician", "display_name": "Xaverius"}]
+    body = {"clinic_id": "demo", "participants": people}
+    answer = await world.client.post("/v1/sessions", json=body, headers=DEV)
+    assert problem_of(answer, 422, "config-invalid")["detail"].startswith("template: ")
+    await world.session(template="dap")
+
+
+async def test_a_clinician_needs_no_admission(world: World) -> None:
+    people = (await world.session())["session"]["participants"]
+    assert {one["role"]: one["admitted"] for one in people} == {"clinician": True, "client": False}
+
+
+@pytest.mark.parametrize(
+    ("cause", "slug"),
+    [
+        ("endpoint-refused", "note-generation-failed"),
+        ("transcription-failed", "note-generation-failed"),
+        ("audio-too-short", "audio-too-short"),
+    ],
+)
+async def test_what_failed_is_a_slug_of_the_contract_and_its_cause(world: World, cause: str, slug: str) -> None:
+    session_id = (await world.session())["session"]["id"]
+    read = await world.client.get(f"/v1/sessions/{session_id}", headers=DEV)
+    assert (read.json()["failure_slug"], read.json()["failure_cause"]) == (None, None)
+    await world.store.change(session_id, "note.failed", failure_slug=cause)
+    session = (await world.client.get(f"/v1/sessions/{session_id}", headers=DEV)).json()
+    assert (session["failure_slug"], session["failure_cause"]) == (slug, cause)
+    assert [warning["slug"] for warning in session["warnings"]] == [slug]
 
 
 async def test_an_unknown_clinic_and_another_clinic_look_alike(world: World) -> None:

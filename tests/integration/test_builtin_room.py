@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiortc import RTCSessionDescription, VideoStreamTrack
 
-from bot.errors import ConfigInvalid, InvalidTransition
+from bot.errors import AudioFormatUnsupported, ConfigInvalid, InvalidTransition
 from bot.events import BoundaryReason, EndReason, GateState
 from bot.media.room import ControlMessage, LaneStarted, LaneStopped
 from bot.media.vad import SileroVad
@@ -53,7 +53,7 @@ async def test_a_tone_arrives_and_the_ledger_closes(world: World) -> None:
         stats = await ann.pc.getStats()
     assert "ptime=60;maxplaybackrate=16000;stereo=0" in answer
     assert "a=recvonly" in answer
-    assert frequency(lane.pcm[SECOND:]) == pytest.approx(440, abs=2)
+    assert frequency(lane.pcm[SECOND:]) == pytest.approx(440, rel=0.03)
     ledger = lane.ledger()
     assert ledger.closes
     assert ledger.lost == 0
@@ -121,7 +121,7 @@ async def test_a_new_connection_keeps_the_lane(world: World, graceful: bool) -> 
             heard = len(lane.pcm)
             await again.negotiate(world.room)
             await until(lambda: len(lane.pcm) > heard + 2 * SECOND)
-            assert frequency(lane.pcm[-SECOND:]) == pytest.approx(1000, abs=3)
+            assert frequency(lane.pcm[-SECOND:]) == pytest.approx(1000, rel=0.03)
     assert [type(e) for e in world.events[:3]] == [LaneStarted, LaneStopped, LaneStarted]
     assert {e.lane_id for e in world.events if isinstance(e, LaneStarted)} == {"lane-ann"}
     assert lane.ledger().closes
@@ -142,7 +142,7 @@ async def test_a_republished_track_keeps_the_lane(world: World) -> None:
         await ann.negotiate(world.room)
         await until(lambda: len(lane.pcm) > heard + 2 * SECOND)
         second.stop()
-    assert frequency(lane.pcm[-SECOND:]) == pytest.approx(1000, abs=3)
+    assert frequency(lane.pcm[-SECOND:]) == pytest.approx(1000, rel=0.03)
     assert lane.ledger().closes
     assert set(world.lanes) == {"lane-ann"}
 
@@ -159,7 +159,7 @@ async def test_a_replaced_track_goes_on_in_the_same_stretch_of_the_call(world: W
         back = ToneTrack(1000, first_pts=48_000)
         sender.replaceTrack(back)
         await until(lambda: lane.heard[-1].start_sample > stopped + 2 * SECOND)
-        await until(lambda: frequency(lane.pcm[-SECOND // 2 :]) == pytest.approx(1000, abs=5))
+        await until(lambda: frequency(lane.pcm[-SECOND // 2 :]) == pytest.approx(1000, rel=0.03))
         assert world.call_clock.now_sample() - lane.heard[-1].end_sample < SECOND // 2
         back.stop()
     assert lane.ledger().lost == 0
@@ -171,8 +171,8 @@ async def test_two_participants_have_a_lane_each(world: World) -> None:
     async with a_sender("ann", ToneTrack(440)) as first, a_sender("ben", ToneTrack(1000)) as second:
         await asyncio.gather(first.negotiate(world.room), second.negotiate(world.room))
         await until(lambda: len(ann.pcm) > 2 * SECOND and len(ben.pcm) > 2 * SECOND)
-    assert frequency(ann.pcm[-SECOND:]) == pytest.approx(440, abs=3)
-    assert frequency(ben.pcm[-SECOND:]) == pytest.approx(1000, abs=3)
+    assert frequency(ann.pcm[-SECOND:]) == pytest.approx(440, rel=0.03)
+    assert frequency(ben.pcm[-SECOND:]) == pytest.approx(1000, rel=0.03)
 
 
 async def test_what_is_not_received_is_not_decoded_and_comes_back(world: World) -> None:
@@ -238,8 +238,6 @@ async def test_bad_offers_are_refused_and_the_connection_that_stands_goes_on(wor
             "",
             "not sdp",
             without_audio,
-            good.replace("opus/48000/2", "G722/8000"),
-            good.replace("a=rtpmap:", "a=rtpmap:x"),
             good.replace("a=setup:actpass", "a=setup:nonsense"),
             good.replace("a=ice-pwd:", "a=ice-pw:"),
             good.replace("m=audio", "m=audio x"),
@@ -250,6 +248,9 @@ async def test_bad_offers_are_refused_and_the_connection_that_stands_goes_on(wor
                 await world.room.offer("ann", bad)
             with pytest.raises(ConfigInvalid):
                 await world.room.offer("eve", bad)
+        for bad in (good.replace("opus/48000/2", "G722/8000"), good.replace("a=rtpmap:", "a=rtpmap:x")):
+            with pytest.raises(AudioFormatUnsupported):
+                await world.room.offer("ann", bad)
         heard = len(lane.pcm)
         await until(lambda: len(lane.pcm) > heard + SECOND)
     assert {type(e) for e in world.events[:1]} == {LaneStarted}

@@ -61,6 +61,8 @@ async def test_what_the_clinician_said_before_the_crash_is_written_though_nobody
         assert (session["bot"], session["bot_end_reason"]) == ("done", "stopped_by_clinician")
     said = " ".join(s["text"] for s in transcript["segments"] if s["participant_id"] == CLINICIAN)
     assert "morning" in said.lower(), transcript
+    away = next(gap for gap in transcript["gaps"] if gap["reason"] == "interrupted")
+    assert all(s["end_ms"] <= away["start_ms"] + 100 or s["start_ms"] >= away["end_ms"] for s in transcript["segments"])
     ledger = books(session)[CLINICIAN]
     assert ledger["absent"] >= 16_000, "the outage: nobody was heard"
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -15,8 +17,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bot import __version__
+from bot.errors import PortForbidden
 from bot.server import listen_on
+from bot.settings import default_config_dir
 from bot.store.receipts import ReceiptSigner, load_public_keys
+from bot.store.users import MIN_PASSWORD, ROLES
 from tests.integration.small_disk import small_disk
 
 SOUND = Path(__file__).resolve().parents[2] / "bot" / "demo" / "assets" / "client.opus"
@@ -47,15 +53,16 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return kept | {"QUIETNOTE_DATA_DIR": str(folder / "data"), "HOME": str(folder)} | more
 
 
-async def quietnote(folder: Path, *args: str | Path, **more: str) -> Ended:
+async def quietnote(folder: Path, *args: str | Path, said: str = "", **more: str) -> Ended:
+    """Run the command; ``said`` is its standard input."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot", *map(str, args),
-        env=environment(folder, **more), stdin=asyncio.subprocess.DEVNULL,
+        env=environment(folder, **more), stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
         async with asyncio.timeout(WITHIN_S):
-            out, err = await process.communicate()
+            out, err = await process.communicate(said.encode())
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -86,6 +93,17 @@ async def test_a_busy_port(tmp_path: Path) -> None:
         ended = await quietnote(tmp_path, "serve", "--port", str(port))
     assert ended.line == f"127.0.0.1:{port} is already in use; choose another with --port"
     assert not (tmp_path / "data").exists(), "nothing was made for a service that never was"
+    ended = await quietnote(tmp_path, "serve", "--port", "0", "--host", "192.0.2.3")
+    assert ended.line == "192.0.2.3 is no address of this machine; choose another with --host"
+
+
+def test_a_port_that_takes_more_rights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_more: object) -> socket.socket:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", refuse)  # the tests may run with every right there is
+    with pytest.raises(PortForbidden, match=r"^127\.0\.0\.1:80 needs more rights to listen on; .* --port$"):
+        listen_on("127.0.0.1", 80)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +179,15 @@ async def test_sound_that_is_none(tmp_path: Path) -> None:
     assert "fire" not in (await quietnote(tmp_path, "transcribe", text)).line
 
 
+NEVER_WORKS = (
+    ('note.template = "nope"', "note.template: there is no template 'nope'"),
+    ('note.writer = "openai"', "note.base_url: must be the http or https address of an endpoint"),
+    ('asr.language = "fr"', "asr.language: the speech model tiny.en recognises en"),
+)
+ADD = ("user", "add", "mina@harbour.example", "--name", "Dr. Mina")
+PASSWORD = "a long enough one"
+
+
 async def test_configuration(tmp_path: Path) -> None:
     good = await quietnote(tmp_path, "config", "check")
     assert (good.code, good.err) == (0, "")
@@ -170,6 +197,18 @@ async def test_configuration(tmp_path: Path) -> None:
     (folder / "clinics" / "bad.toml").write_text('name = "Bad"\n[retention]\ntranscript_days = 8\n')
     ended = await quietnote(tmp_path, "config", "check", QUIETNOTE_CONFIG_DIR=str(folder))
     assert ended.line.startswith("clinics/bad.toml: retention.transcript_days: ")
+    shutil.copytree(default_config_dir() / "templates", folder / "templates")
+    place = {"QUIETNOTE_CONFIG_DIR": str(folder)}
+    for settings, line in NEVER_WORKS:
+        (folder / "clinics" / "bad.toml").write_text(f'name = "Bad"\n{settings}\n')
+        assert (await quietnote(tmp_path, "config", "check", **place)).line == f"clinic bad: {line}"
+    served = await quietnote(tmp_path, "serve", "--port", "0", QUIETNOTE_LOG_LEVEL="ERROR", **place)
+    assert served.line == f"clinic bad: {line}"
+    doctor = await quietnote(tmp_path, "doctor", **place)
+    assert doctor.code == 1
+    assert f"clinic bad: {line}" in next(row for row in doctor.out.splitlines() if row.startswith("MISSING"))
+    added = await quietnote(tmp_path, *ADD, "--password", PASSWORD, **place)
+    assert added.line == f"clinic bad: {line}", "and it is not seeded by another command either"
     schema = await quietnote(tmp_path, "config", "schema")
     assert "retention" in json.loads(schema.out)["properties"]
 
@@ -199,13 +238,77 @@ async def test_a_receipt_or_a_key_that_cannot_be_read(tmp_path: Path, damaged: s
     assert line == f"cannot be read: {receipt if damaged == 'receipt' else f'{key} holds no public key'}"
 
 
+async def test_a_key_that_is_not_set_is_a_warning(tmp_path: Path) -> None:
+    folder = tmp_path / "config"
+    shutil.copytree(default_config_dir(), folder)
+    endpoint = 'writer = "openai"\nbase_url = "https://notes.example/v1"\nmodel = "m"\napi_key_env = "NO_SUCH_KEY"\n'
+    (folder / "clinics" / "far.toml").write_text(f'name = "Far"\n[note]\n{endpoint}')
+    line = "clinic far: note.api_key_env: the environment variable 'NO_SUCH_KEY' is not set"
+    place = {"QUIETNOTE_CONFIG_DIR": str(folder)}
+    checked = await quietnote(tmp_path, "config", "check", **place)
+    assert (checked.code, checked.err) == (0, f"Warning: {line}\n")
+    doctor = await quietnote(tmp_path, "doctor", **place)
+    assert doctor.code == 0
+    assert line in doctor.out
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", "serve", "--port", "0",
+        env=environment(tmp_path, QUIETNOTE_LOG_LEVEL="ERROR", **place), stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            assert (await process.stderr.readline()).startswith(b"Quietnote listens on ")
+            assert (await process.stderr.readline()).decode() == f"Warning: {line}\n"
+            process.terminate()
+            assert await process.wait() == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+
 async def test_people(tmp_path: Path) -> None:
-    add = ("user", "add", "mina@harbour.example", "--name", "Dr. Mina", "--password")
+    add = (*ADD, "--password")
     assert "password" in (await quietnote(tmp_path, *add, "short")).line
-    added = await quietnote(tmp_path, *add, "a long enough one")
+    both = await quietnote(tmp_path, *add, PASSWORD, "--password-stdin")
+    assert both.code == 2
+    added = await quietnote(tmp_path, *ADD, "--password-stdin", said=f"{PASSWORD}\n")
     assert (added.code, added.err) == (0, "")
     assert added.out.startswith("added usr_")
-    assert (await quietnote(tmp_path, *add, "a long enough one")).line
+    assert (await quietnote(tmp_path, *add, PASSWORD)).line
+    told = await quietnote(tmp_path, "user", "add", "--help", COLUMNS="200", TERM="dumb")
+    assert f"At least {MIN_PASSWORD} characters" in told.out
+    assert " or ".join(sorted(ROLES, reverse=True)) in told.out
+    assert "auditor" not in told.out
+
+
+async def test_the_version(tmp_path: Path) -> None:
+    told = await quietnote(tmp_path, "--version")
+    assert (told.code, told.out, told.err) == (0, f"quietnote {__version__}\n", "")
+
+
+async def test_a_database_server_that_does_not_answer(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as once:
+        port = once.getsockname()[1]
+    url = f"postgresql+asyncpg://scribe:secret@127.0.0.1:{port}/notes"
+    ended = await quietnote(tmp_path, "serve", "--port", "0", DATABASE_URL=url)
+    assert ended.line == "The database cannot be used: the database server does not answer."
+
+
+@pytest.mark.parametrize(
+    ("servers", "what"),
+    [
+        ('["http:secret"]', "entry 1: a URL must be stun:, stuns:, turn: or turns: with a host and perhaps a port"),
+        ('["stun:a.example", "turn:secret"]', "entry 2: a TURN server needs username and credential, both as text"),
+    ],
+)
+async def test_an_ice_server_that_cannot_be_used(tmp_path: Path, servers: str, what: str) -> None:
+    ended = await quietnote(tmp_path, "serve", "--port", "0", QUIETNOTE_ICE_SERVERS=servers)
+    assert ended.line == f"QUIETNOTE_ICE_SERVERS: {what}"
+
+
+async def test_seconds_of_a_bench_are_more_than_none(tmp_path: Path) -> None:
+    ended = await quietnote(tmp_path, "bench", "live", "--call", "x", "--seconds", "-1")
+    assert ended.code == 2
 
 
 async def test_wrong_usage_is_two(tmp_path: Path) -> None:
@@ -241,6 +344,8 @@ async def test_no_library_leaves_anything_in_the_home_folder(tmp_path: Path) -> 
 
 async def test_a_service_starts_tells_its_key_once_and_ends_cleanly(tmp_path: Path) -> None:
     for start in (1, 2):
+        if start == 2:
+            (tmp_path / "data" / "workflows.db").chmod(0o644)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bot", "serve", "--port", "0",
             env=environment(tmp_path, QUIETNOTE_LOG_LEVEL="WARNING"),
@@ -268,4 +373,6 @@ async def test_a_service_starts_tells_its_key_once_and_ends_cleanly(tmp_path: Pa
         assert b"Traceback" not in rest
         assert b"qn_" not in rest
         assert not (tmp_path / "data" / "valkey.pid").exists(), "its Valkey ended with it"
+    for name in ("quietnote.db", "workflows.db", "executor_id"):
+        assert (tmp_path / "data" / name).stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700

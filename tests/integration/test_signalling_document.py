@@ -83,7 +83,7 @@ class Page:
 
     async def connect_bot(self) -> None:
         """The microphone and the control channel to the bot, with the candidates sent one by one after the offer."""
-        servers = [RTCIceServer(urls=server["urls"]) for server in self.last["welcome"]["ice_servers"]]
+        servers = [RTCIceServer(**server) for server in self.last["welcome"]["ice_servers"]]
         pc = self._pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._conn += 1
         conn = f"c{self._conn}"
@@ -197,6 +197,7 @@ async def in_the_waiting_room(ellis: Page, robin: Page) -> None:
     welcome = robin.last["welcome"]
     assert welcome["you"] == {"participant_id": "robin", "role": "client", "display_name": "Robin"}
     assert welcome["admitted"] is False
+    assert [person["display_name"] for person in welcome["invited"]] == ["Dr. Ellis", "Robin"]
     assert welcome["consent_wording"]["text"]
     assert {"name", "support_contact", "client_captions"} <= set(welcome["clinic"])
     await robin.say({"type": "signal", "to": "ellis", "data": {"type": "offer", "sdp": "v=0"}})

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
 import pytest
 
 from bot.errors import InvalidTransition
-from bot.events import AudioState, BotState, CaptureState, ConsentState, NoteState, TranscriptState
-from bot.machines import AUDIO, BOT, CAPTURE, CONSENT, NOTE, TRANSCRIPT, is_final, move
+from bot.events import AudioState, BotState, CaptureState, ConsentState, NoteState, PauseReason, TranscriptState
+from bot.machines import AUDIO, BOT, CAPTURE, CONSENT, NOTE, PAUSED_FOR, TRANSCRIPT, Table, is_final, move
 
-TABLES: dict[str, tuple[type[StrEnum], Mapping[Any, frozenset[Any]], StrEnum, set[StrEnum]]] = {
+TABLES: dict[str, tuple[type[StrEnum], Table[Any], StrEnum, set[StrEnum]]] = {
     "bot": (BotState, BOT, BotState.ABSENT, set()),
     "consent": (ConsentState, CONSENT, ConsentState.UNKNOWN, set()),
     "capture": (CaptureState, CAPTURE, CaptureState.OFF, {CaptureState.FINISHED, CaptureState.DISCARDED}),
@@ -51,6 +50,21 @@ def test_what_the_table_does_not_hold_is_refused(name: str) -> None:
             with pytest.raises(InvalidTransition) as refused:
                 move(table, now, to)
             assert refused.value.extra["state"] == now.value
+            assert (refused.value.slug, refused.value.status) == ("invalid-transition", 409)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_transition_says_what_brings_it_about(name: str) -> None:
+    _, table, _, _ = TABLES[name]
+    for now, steps in table.items():
+        assert all(why and why == why.strip() for why in steps.values()), now
+        assert now not in steps or name == "note", "to stay is no transition; only an amendment follows another"
+
+
+def test_every_reason_to_pause_has_an_owner_who_alone_lifts_it() -> None:
+    assert set(PAUSED_FOR) == set(PauseReason)
+    assert all(sets and lifts for sets, lifts in PAUSED_FOR.values())
+    assert len({lifts for _, lifts in PAUSED_FOR.values()}) == len(PAUSED_FOR)
 
 
 def test_what_was_destroyed_never_comes_back() -> None:

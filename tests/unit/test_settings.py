@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from bot.ice import IceServer
 from bot.settings import Settings, explain
 
 
@@ -47,7 +48,7 @@ def test_every_variable_is_read_under_its_name(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://db.example/quietnote")
     settings = Settings()
     assert settings.media_ptime_ms == 20
-    assert settings.ice_servers == ["stun:stun.example:3478"]
+    assert settings.ice_servers == (IceServer(("stun:stun.example:3478",)),)
     assert settings.redis_url == "redis://cache.example/1"
     assert settings.sqlalchemy_url == "postgresql+asyncpg://db.example/quietnote"
 

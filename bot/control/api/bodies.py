@@ -32,7 +32,7 @@ class Appointment(Body):
 
     external_id: str = Field(min_length=1, max_length=128, description="The platform's id of it.")
     starts_at: AwareDatetime | None = None
-    ends_at: AwareDatetime | None = None
+    ends_at: AwareDatetime | None = Field(None, description="Not before it starts.")
 
 
 class Participant(Body):
@@ -59,7 +59,7 @@ class CaptureBody(Body):
     """An action on the recording."""
 
     action: CaptureAction
-    message_id: MessageId | None = Field(None, description="The same id again: the same answer, no second effect.")
+    message_id: MessageId | None = Field(None, description="The same id and action again: the same answer, once only.")
     seq: int | None = Field(None, ge=0, description="The last state sequence the sender saw.")
     clinician_id: Identifier | None = Field(None, description="The clinician a platform acts for: a participant's id.")
 

@@ -18,6 +18,7 @@ from bot.errors import (
     ClientNotPresent,
     ConfigInvalid,
     Forbidden,
+    IdempotencyConflict,
     InvalidTransition,
     NotFound,
     PreconditionFailed,
@@ -32,7 +33,8 @@ router = APIRouter(prefix="/v1/sessions/{session_id}", tags=["capture"])
     "/capture",
     summary="Start, pause, resume, finish or discard",
     responses=gives(
-        answers.Acknowledged, AiFeaturesDisabled, NotFound, InvalidTransition, ClientNotPresent, PreconditionFailed
+        answers.Acknowledged, AiFeaturesDisabled, NotFound, InvalidTransition, ClientNotPresent, IdempotencyConflict,
+        PreconditionFailed,
     ),
 )
 async def capture(
@@ -69,7 +71,7 @@ async def _acting(services: Services, caller: Caller, record: SessionRecord, cli
 @router.put(
     "/participants/{participant_id}/consent",
     summary="Give, refuse or withdraw one's own consent",
-    responses=gives(answers.ConsentAcknowledged, NotFound, InvalidTransition, PreconditionFailed),
+    responses=gives(answers.ConsentAcknowledged, NotFound, InvalidTransition, IdempotencyConflict, PreconditionFailed),
 )
 async def consent(
     session_id: str, participant_id: str, body: bodies.ConsentBody, caller: Called, services: Served

@@ -114,7 +114,7 @@ class Page:
     async def serve(self, session_id: str) -> None:
         """From hello to the end."""
         try:
-            member, live = await self._hello(session_id)
+            member, live, pass_id = await self._hello(session_id)
         except _Refused as refused:
             log.info("page_refused", session_id=session_id, close_code=refused.code)
             with suppress(WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
@@ -125,7 +125,7 @@ class Page:
             return
         log.info("page_in", session_id=session_id, participant_id=member.participant_id)
         sender = asyncio.create_task(self._send_all(), name=f"page-send:{session_id}")
-        receiver = asyncio.create_task(self._receive_all(member, live), name=f"page-receive:{session_id}")
+        receiver = asyncio.create_task(self._receive_all(member, live, pass_id), name=f"page-receive:{session_id}")
         signaller = asyncio.create_task(self._signal_all(member, live), name=f"page-signal:{session_id}")
         stopping = asyncio.create_task(self._services.stopping.wait(), name=f"page-stop:{session_id}")
         try:
@@ -160,8 +160,8 @@ class Page:
             async with asyncio.timeout(CLOSE_S):
                 await self._websocket.close(code, reason)
 
-    async def _hello(self, session_id: str) -> tuple[Member, LiveSession]:
-        """Who this is, by the token of the first message."""
+    async def _hello(self, session_id: str) -> tuple[Member, LiveSession, str]:
+        """Who this is, by the token of the first message, and which token that is."""
         try:
             async with asyncio.timeout(self._services.limits.hello_s):
                 message = await self._receive()
@@ -187,11 +187,11 @@ class Page:
             raise _refusal(UNAUTHORIZED, "the token is not valid here", error) from None
         except ProblemError as error:
             raise _refusal(STOPPING, error.slug, error) from None
-        return Member(person.id, person.role, person.display_name), live
+        return Member(person.id, person.role, person.display_name), live, claims.pass_id
 
-    async def _receive_all(self, member: Member, live: LiveSession) -> None:
+    async def _receive_all(self, member: Member, live: LiveSession, pass_id: str) -> None:
         try:
-            await live.enter(member, self)
+            await live.enter(member, self, pass_id)
         except ProblemError as error:
             await self.send({"type": "problem", "problem": channel.problem_of(error)})
             await self.close(REFUSED, error.slug)

@@ -39,6 +39,8 @@ async def create(
         raise NotFound("There is no such clinic.")
     new, codes = _new_session(body, caller, services)
     _, clinic = await services.clinics.current(body.clinic_id)
+    if body.template is None and clinic.note.template not in services.templates:
+        raise ConfigInvalid("template: the clinic's own does not exist; name one of those that do.")
     services.check_language(body.language or clinic.asr.language)
 
     async def work() -> Answer:
@@ -74,6 +76,8 @@ def _new_session(body: bodies.NewSessionBody, caller: Caller, services: Services
     clinician_id = next(person_id for person_id, role, _ in people if role is Role.CLINICIAN)
     codes = {person_id: secrets.token_urlsafe(CODE_BYTES) for person_id, _, _ in people}
     appointment = body.appointment
+    if appointment and appointment.starts_at and appointment.ends_at and appointment.ends_at < appointment.starts_at:
+        raise ConfigInvalid("appointment.ends_at: is before appointment.starts_at.")
     new = NewSession(
         clinic_id=body.clinic_id,
         transport=body.room.transport,

@@ -10,6 +10,7 @@ from typing import Any
 from bot.control.botrun import SET_ASIDE
 from bot.control.capture import Actor
 from bot.control.wording import status_words, words_for_all
+from bot.errors import NoteGenerationFailed, problem_classes
 from bot.events import SAMPLE_RATE_HZ, CaptureState, Role, Transcript, TranscriptState, ms_of
 from bot.notes import inbox
 from bot.store.records import (
@@ -33,6 +34,7 @@ TIMES = (
     "erase_by",
 )
 
+SLUGS = frozenset(kind.slug for kind in problem_classes())
 WARNING = ("slug", "participant_id", "since_ms")
 CLIENT_STATES = ("seq", "bot", "bot_end_reason", "capture", "pause_reasons", "words")
 """What of the states everybody in the session may read."""
@@ -85,12 +87,19 @@ def session(
         "language": record.language,
         "appointment": _appointment(record),
         **states(record),
-        "failure_slug": record.failure_slug,
+        "failure_slug": failure_slug(record),
+        "failure_cause": record.failure_slug,
         "participants": [participant(person) for person in participants],
         "lanes": [lane(one) for one in lanes],
         "warnings": warnings(record, lanes, warned),
         **{name: when(getattr(record, name)) for name in TIMES},
     }
+
+
+def failure_slug(record: SessionRecord) -> str | None:
+    """The contract's slug for what failed. The record keeps the finer cause, where there is one."""
+    cause = record.failure_slug
+    return cause if cause is None or cause in SLUGS else NoteGenerationFailed.slug
 
 
 def session_for_client(record: SessionRecord, me: ParticipantRecord) -> dict[str, Any]:
@@ -105,7 +114,7 @@ def participant(person: ParticipantRecord) -> dict[str, Any]:
         "role": person.role.value,
         "display_name": person.display_name,
         "consent": person.consent.value,
-        "admitted": person.admitted,
+        "admitted": person.admitted or person.role is Role.CLINICIAN,
     }
 
 
@@ -134,7 +143,7 @@ def warnings(
         if record.capture in {CaptureState.FINISHED, CaptureState.DISCARDED} and not one.ledger.closes:
             found.append({"slug": "ledger-open", "participant_id": one.participant_id})
     if record.failure_slug:
-        found.append({"slug": record.failure_slug, "participant_id": None})
+        found.append({"slug": failure_slug(record), "participant_id": None})
     over = {one["slug"] for one in found}
     if record.transcript not in {TranscriptState.ABSENT, TranscriptState.LIVE}:
         over.add(SET_ASIDE)  # tried again: the words are there, or the session has failed

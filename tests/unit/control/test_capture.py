@@ -49,7 +49,7 @@ def expected(view: CaptureView, action: CaptureAction, *, consented: bool) -> Ca
     match (action, view.state):
         case (A.START, S.OFF):
             return CaptureView(S.CAPTURING if consented else S.CONSENT_PENDING)
-        case (A.START | A.RESUME, S.PAUSED) if R.CLINICIAN in view.reasons:
+        case (A.RESUME, S.PAUSED) if R.CLINICIAN in view.reasons:
             return lifted(view.reasons, consented=consented)
         case (A.PAUSE, S.CONSENT_PENDING):
             return paused(R.CONSENT, R.CLINICIAN)

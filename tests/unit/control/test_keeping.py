@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -41,6 +42,7 @@ class Told:
     def __init__(self) -> None:
         self.disk = Disk()
         self.segments: list[str] = []
+        self.texts: list[str] = []
         self.committed: list[str] = []
         self.faults: list[str] = []
         self.keeper = Keeper(
@@ -53,6 +55,7 @@ class Told:
 
     async def _on_segment(self, segment: Segment) -> None:
         self.segments.append(segment.segment_id)
+        self.texts.append(segment.text)
 
     async def taken(self) -> None:
         """Everything put so far was looked at."""
@@ -127,3 +130,31 @@ def test_what_a_fault_is_called() -> None:
     assert warning_of(FULL) == DISK_FULL
     assert warning_of(StorageUnavailable("database", "io")) == STORAGE
     assert warning_of(NotFound()) == "not-found"
+
+
+async def test_what_waits_of_one_lane_is_dropped_and_taken_back_from_the_pages(told: Told) -> None:
+    told.disk.fault = FULL
+    told.keeper.put(segment("a"))
+    await told.taken()
+    told.keeper.put(segment("b", final=False))
+    await told.taken()
+    assert told.segments == ["b"]
+    told.keeper.put(segment("c"))
+    told.keeper.drop_lane("lan_1")
+    told.disk.fault = None
+    await told.taken()
+    told.keeper.put(segment("d"))
+    await told.taken()
+    assert told.disk.stored == ["d"]
+    assert told.segments == ["b", "b", "d"], "the partial was taken back"
+    assert told.texts == ["yes", "", "yes"]
+
+
+async def test_another_lane_is_kept_when_one_is_dropped(told: Told) -> None:
+    told.disk.fault = FULL
+    told.keeper.put(replace(segment("a"), lane_id="lan_2"))
+    await told.taken()
+    told.keeper.drop_lane("lan_1")
+    told.disk.fault = None
+    assert await told.keeper.save()
+    assert told.disk.stored == ["a"]

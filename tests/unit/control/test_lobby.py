@@ -44,6 +44,22 @@ async def test_admission_outlasts_the_page(lobby: Lobby) -> None:
     assert robin.left_at_s is None
 
 
+async def test_a_link_opened_once_more_waits_and_the_first_may_come_back(lobby: Lobby) -> None:
+    first = Page()
+    robin = await lobby.seat_page(member("robin"), first, "first")
+    robin.admitted, robin.admitted_pass = True, "first"
+    assert (await lobby.seat_page(member("robin"), Page(), "second")).admitted is False
+    assert first.closed is not None
+    assert not lobby.client_present()
+    assert (await lobby.seat_page(member("robin"), Page(), "first")).admitted is True
+
+
+async def test_after_a_restart_the_first_to_come_back_is_taken_for_who_was_let_in() -> None:
+    lobby = Lobby([seat("robin", admitted=True)])
+    assert (await lobby.seat_page(member("robin"), Page(), "first")).admitted is True
+    assert (await lobby.seat_page(member("robin"), Page(), "second")).admitted is False
+
+
 async def test_the_newest_page_has_the_seat(lobby: Lobby) -> None:
     old, new = Page(), Page()
     await lobby.seat_page(member("robin"), old)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+import pytest
+
 from bot.control.capture import Ack
 from bot.control.memory import REMEMBERED, AckMemory
+from bot.errors import IdempotencyConflict
 from bot.events import CaptureState
 from bot.store.sessions import SessionStore
 
@@ -33,30 +36,49 @@ def memory(rows: Rows) -> AckMemory:
 async def test_an_ack_is_found_by_its_sender_and_id_after_a_restart_too() -> None:
     rows = Rows()
     acks = memory(rows)
-    assert acks.recent("ellis", "m1") is None
-    assert await acks.find("ellis", "m1") is None
-    await acks.keep("ellis", "m1", ACK)
-    assert acks.recent("ellis", "m1") == ACK
-    assert acks.recent("robin", "m1") is None, "another sender's message of the same id is another message"
+    assert acks.recent("ellis", "m1", "pause") is None
+    assert await acks.find("ellis", "m1", "pause") is None
+    await acks.keep("ellis", "m1", "pause", ACK)
+    assert acks.recent("ellis", "m1", "pause") == ACK
+    assert acks.recent("robin", "m1", "pause") is None, "another sender's message of the same id is another message"
     again = memory(rows)
-    assert again.recent("ellis", "m1") is None
-    assert await again.find("ellis", "m1") == ACK
+    assert again.recent("ellis", "m1", "pause") is None
+    assert await again.find("ellis", "m1", "pause") == ACK
 
 
 async def test_a_message_without_an_id_is_not_remembered() -> None:
     rows = Rows()
     acks = memory(rows)
-    await acks.keep("ellis", None, ACK)
+    await acks.keep("ellis", None, "pause", ACK)
     assert not rows.rows
-    assert acks.recent("ellis", None) is None
-    assert await acks.find("ellis", None) is None
+    assert acks.recent("ellis", None, "pause") is None
+    assert await acks.find("ellis", None, "pause") is None
 
 
 async def test_memory_is_bounded_and_the_store_has_the_rest() -> None:
     rows = Rows()
     acks = memory(rows)
     for number in range(REMEMBERED + 1):
-        await acks.keep("ellis", f"m{number}", ACK)
-    assert acks.recent("ellis", "m0") is None
-    assert acks.recent("ellis", "m1") == ACK
-    assert await acks.find("ellis", "m0") == ACK
+        await acks.keep("ellis", f"m{number}", "pause", ACK)
+    assert acks.recent("ellis", "m0", "pause") is None
+    assert acks.recent("ellis", "m1", "pause") == ACK
+    assert await acks.find("ellis", "m0", "pause") == ACK
+
+
+async def test_another_action_under_the_same_id_is_refused_after_a_restart_too() -> None:
+    rows = Rows()
+    acks = memory(rows)
+    await acks.keep("ellis", "m1", "pause", ACK)
+    again = memory(rows)
+    with pytest.raises(IdempotencyConflict):
+        acks.recent("ellis", "m1", "start")
+    for one in (acks, again):
+        with pytest.raises(IdempotencyConflict):
+            await one.find("ellis", "m1", "start")
+        assert await one.find("ellis", "m1", "pause") == ACK
+
+
+async def test_what_an_older_release_stored_is_taken_for_the_same_message() -> None:
+    rows = Rows()
+    rows.rows["ses_1", "ellis", "m1"] = {"state": "paused", "effective_at_ms": 1234, "seq": 7}
+    assert await memory(rows).find("ellis", "m1", "pause") == ACK

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.errors import ConfigInvalid
+from bot.errors import AudioFormatUnsupported, ConfigInvalid
 from bot.media.sdp import read_offer, write_answer
 
 HEAD = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n"
@@ -42,7 +42,6 @@ def test_line_ends_do_not_matter() -> None:
         "hello",
         '{"sdp": "v=0"}',
         HEAD,
-        HEAD + AUDIO.replace("opus", "PCMA"),
         HEAD + AUDIO.replace("m=audio", "m=video"),
         HEAD + AUDIO.replace("a=ice-ufrag:abcd\r\n", ""),
         HEAD + AUDIO.replace("a=fingerprint:sha-256 aa:BB\r\n", ""),
@@ -54,6 +53,12 @@ def test_what_is_refused(sdp: str) -> None:
     with pytest.raises(ConfigInvalid) as refused:
         read_offer(sdp)
     assert refused.value.extra == {"paths": ["sdp"]}
+
+
+def test_audio_that_is_not_opus_is_named_so() -> None:
+    with pytest.raises(AudioFormatUnsupported) as refused:
+        read_offer(HEAD + AUDIO.replace("opus", "PCMA"))
+    assert refused.value.slug == "audio-format-unsupported"
 
 
 @given(st.text(max_size=400))

@@ -25,7 +25,7 @@ def test_without_an_endpoint_nothing_leaves_the_machine() -> None:
 def test_an_endpoint_is_used_when_it_is_named() -> None:
     writer = choose(NoteChoice(**GOOD), TEMPLATES, {})
     assert isinstance(writer, OpenAiWriter)
-    assert writer.name == "openai/small prompt/2"
+    assert writer.name == "openai/small prompt/3"
 
 
 @pytest.mark.parametrize(

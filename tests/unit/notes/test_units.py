@@ -3,7 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bot.events import Transcript
-from bot.notes.units import LONG_UNIT_WORDS, evidence_of, read, sentences_of
+from bot.notes.spans import LONG_UNIT_WORDS, sentences_of
+from bot.notes.units import evidence_of, read
 from tests.unit.notes.sessions import talk
 
 

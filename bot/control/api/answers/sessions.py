@@ -132,7 +132,12 @@ class Session(Reply):
     note: NoteState
     note_id: str | None
     words: StatusWords
-    failure_slug: str | None = Field(description="Why words or note could not be made; null when nothing failed.")
+    failure_slug: str | None = Field(
+        description="Why words or note could not be made, as a problem's slug; null when nothing failed."
+    )
+    failure_cause: str | None = Field(
+        description="The same more finely, such as `transcription-failed` or `endpoint-refused`, else the slug again."
+    )
     participants: list[SessionParticipant]
     lanes: list[Lane] = Field(description="One for each participant the bot has heard.")
     warnings: list[SessionWarning]

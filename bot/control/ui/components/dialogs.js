@@ -1,6 +1,6 @@
 /** Dialogs: one question, asked once; the list of keys; focus goes back where it came from by the browser's own dialog. */
 
-import { el, uid } from "../js/dom.js";
+import { attr, el, uid } from "../js/dom.js";
 import { icon } from "../js/icons.js";
 
 /** Open a modal dialog with a title and `content`; `close(value)` ends it. Resolves with the value, null for Escape. */
@@ -10,14 +10,20 @@ export function openDialog({ title, content, actions, dismissible = true, classN
   return new Promise((resolve) => {
     let result = null;
     const close = (value) => {
+      if (!dialog.open) return;
       result = value;
       dialog.close();
     };
-    const dialog = el(
-      "dialog",
-      { class: `dialog ${className}`, "aria-labelledby": titleId, "aria-describedby": bodyId },
+    const words = el(
+      "div",
+      { class: "dialog-words" },
       el("h2", { id: titleId, text: title, tabindex: "-1" }),
       el("div", { class: "dialog-body", id: bodyId }, content),
+    );
+    const dialog = el(
+      "dialog",
+      { class: `dialog dialog-parts ${className}`, "aria-labelledby": titleId, "aria-describedby": bodyId },
+      words,
       el("div", { class: "dialog-actions" }, actions(close)),
     );
     dialog.addEventListener("cancel", (event) => {
@@ -34,7 +40,21 @@ export function openDialog({ title, content, actions, dismissible = true, classN
     document.body.append(dialog);
     dialog.showModal();
     dialog.querySelector("h2").focus();
+    showMore(words, titleId);
   });
+}
+
+/** Words that do not fit say that there is more of them, and can be scrolled by key. */
+function showMore(words, titleId) {
+  const look = () => {
+    const scrolls = words.scrollHeight > words.clientHeight + 1;
+    words.toggleAttribute("data-more", words.scrollHeight - words.scrollTop - words.clientHeight > 2);
+    attr(words, "tabindex", scrolls ? "0" : null);
+    attr(words, "role", scrolls ? "region" : null);
+    attr(words, "aria-labelledby", scrolls ? titleId : null);
+  };
+  words.addEventListener("scroll", look, { passive: true });
+  new ResizeObserver(look).observe(words);
 }
 
 /** Ask for a text of the clinician's own; null when they let it be. */
@@ -101,13 +121,17 @@ export function showKeys(keys) {
   });
 }
 
-/** The question before anything is recorded. Resolves with "granted" or "declined"; `signal` takes it away. */
-export function askConsent({ clinic, wording, signal }) {
-  const asking = openDialog({
+/**
+ * The question before anything is recorded. Resolves with "granted" or "declined", null when it was taken away by
+ * `signal` or dismissed; `changed`: another text was shown before this one.
+ */
+export function askConsent({ clinic, wording, changed = false, dismissible = false, signal }) {
+  return openDialog({
     title: "May this session be written down?",
     className: "dialog-consent",
-    dismissible: false,
+    dismissible,
     content: [
+      changed && el("p", { class: "changed", text: "This text has changed. Please read it again." }),
       el("p", { class: "second", text: clinic }),
       wording.split(/\n{2,}/).map((paragraph) => el("p", { text: paragraph })),
       el("p", { class: "second small" }, icon("shield", 18), "Nothing is recorded unless you agree."),
@@ -124,5 +148,4 @@ export function askConsent({ clinic, wording, signal }) {
       ];
     },
   });
-  return asking;
 }

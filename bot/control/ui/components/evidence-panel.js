@@ -1,4 +1,7 @@
-/** `<qn-evidence>`: the transcript beside a note, with the lines lit that a sentence rests on. Fires `close`. */
+/**
+ * `<qn-evidence>`: the transcript beside a note, with the lines lit that a sentence rests on. Fires `close`, and `fold`
+ * when the sheet goes away with the focus in it.
+ */
 
 import { el, fill, text, uid } from "../js/dom.js";
 import { clock } from "../js/format.js";
@@ -13,8 +16,11 @@ export class EvidencePanel extends HTMLElement {
   #transcript = null;
   #lines = el("qn-transcript");
   #words = el("p", { class: "second small evidence-words", role: "status" });
+  #focused = false;
 
   connectedCallback() {
+    document.addEventListener("focusin", this.#moved);
+    NARROW.addEventListener("change", this.#narrowed);
     if (this.firstChild) return;
     const titleId = uid("evidence");
     const close = el("button", {
@@ -37,6 +43,23 @@ export class EvidencePanel extends HTMLElement {
     );
   }
 
+  disconnectedCallback() {
+    NARROW.removeEventListener("change", this.#narrowed);
+    document.removeEventListener("focusin", this.#moved);
+  }
+
+  #moved = ({ target }) => {
+    this.#focused = this.contains(target);
+  };
+
+  /** What was lit beside the note is no sheet over it: a sheet is opened by a tap. */
+  #narrowed = () => {
+    // what is hidden may have lost the focus to the page already
+    const had = this.#focused && (this.contains(document.activeElement) || document.activeElement === document.body);
+    this.removeAttribute("data-open");
+    if (had && NARROW.matches) this.dispatchEvent(new Event("fold"));
+  };
+
   /** Show the transcript's lines. */
   show(transcript) {
     this.#transcript = transcript;
@@ -54,9 +77,9 @@ export class EvidencePanel extends HTMLElement {
   /** Light what `sentence` rests on; null for none. On a phone the panel is a sheet that a tap opens. */
   light(sentence, { tapped = false } = {}) {
     const ids = sentence ? sentence.evidence.filter((one) => one.source === "segment").map((one) => one.source_id) : [];
+    const open = tapped || this.hasAttribute("data-open");
+    this.toggleAttribute("data-open", sentence !== null && NARROW.matches && open);
     this.#lines.light(ids);
-    const open = tapped || !NARROW.matches || this.hasAttribute("data-open");
-    this.toggleAttribute("data-open", sentence !== null && open);
     if (sentence) text(this.#words, this.#restsOn(sentence, ids));
     else text(this.#words, this.#transcript ? HOW : "");
   }

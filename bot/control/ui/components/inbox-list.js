@@ -119,7 +119,8 @@ export class InboxList extends HTMLElement {
 
   #row(item) {
     const id = item.session_id;
-    const [shape, words, tone] = STATES[item.state] ?? without(item);
+    const discarded = this.#sessions.get(id)?.capture === "discarded";
+    const [shape, words, tone] = discarded ? STATES.discarded : (STATES[item.state] ?? without(item));
     const unread = this.#unread.has(id);
     const failed = item.state === "failed" || (item.state === "absent" && item.reason);
     const link = el(

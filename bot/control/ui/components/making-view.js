@@ -3,7 +3,10 @@
 import { get } from "../js/api.js";
 import { el, text } from "../js/dom.js";
 import { icon } from "../js/icons.js";
-import { failureWords, STEP_ORDER, stepWord } from "../js/words.js";
+import { typeSummary } from "../js/summary.js";
+import { failureWords, problemWords, STEP_ORDER, stepWord } from "../js/words.js";
+import "./receipts-view.js";
+import "./tab-set.js";
 import "./transcript-view.js";
 
 const MARKS = { done: "check", now: "half", next: "ring" };
@@ -43,9 +46,65 @@ export function makingView(session) {
   };
 }
 
+const NOTHING = new Set(["capture-no-audio", "audio-too-short"]);
+
+/** True for a session without a note because there was nothing to write one from: nothing failed. */
+export function nothingSaid(session) {
+  return NOTHING.has(session.failure_slug);
+}
+
+const made = new Map();
+
+/** Nothing was said: there is no note. The same node each time, so that what was typed meanwhile stays said. */
+export function nothingView(session) {
+  const key = `${session.id}|${session.failure_slug}`;
+  if (!made.has(key)) made.set(key, emptySession(session));
+  return made.get(key);
+}
+
+/** The clinician's own words may be kept instead. */
+function emptySession(session) {
+  const [title, words] = failureWords(session.failure_cause);
+  const said = el("p", { role: "status" });
+  const button = el("button", { type: "button", class: "btn" }, icon("pen", 18), el("span", { text: "Type a summary" }));
+  const kept = "It is kept with this session. Your client does not see it.";
+  button.addEventListener("click", async () => {
+    try {
+      if (!(await typeSummary(session.id, kept))) return;
+      text(said, "Your summary is kept with this session.");
+      text(button.lastChild, "Type another summary");
+    } catch (problem) {
+      text(said, `The summary was not kept. ${problemWords(problem)}`);
+    }
+  });
+  return el(
+    "div",
+    { class: "card nothing" },
+    el("h3", {}, icon("ring"), title),
+    el("p", { text: `${words} There is no note.` }),
+    said,
+    el("div", { class: "row" }, button),
+  );
+}
+
+/** `body` with the receipts of what was destroyed beside it, where there are any. */
+export async function withReceipts(session, label, body) {
+  const path = `/v1/sessions/${encodeURIComponent(session.id)}/receipts`;
+  const { items } = await get(path).catch(() => ({ items: [] }));
+  if (!items.length) return body;
+  const receipts = el("qn-receipts");
+  const tabs = el("qn-tabs");
+  tabs.addEventListener("select", ({ detail }) => detail === "receipts" && receipts.load(session));
+  tabs.build("Of this session", [
+    { key: "session", label, body },
+    { key: "receipts", label: "Receipts", body: el("div", { class: "receipts-page" }, receipts) },
+  ]);
+  return [tabs];
+}
+
 /** Why there is no note, what was kept, and what to do next. */
 export function failedView(session, contact, again) {
-  const [title, words] = failureWords(session.failure_slug);
+  const [title, words] = failureWords(session.failure_cause);
   const kept =
     session.transcript === "ready"
       ? "The transcript is kept and can be read below."

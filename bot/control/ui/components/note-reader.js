@@ -31,9 +31,14 @@ export class NoteReader extends HTMLElement {
     this.#user = user;
     this.#view.show(note);
     this.#view.addEventListener("evidence", ({ detail }) => this.#evidence.light(detail.sentence, detail));
-    this.#evidence.addEventListener("close", () => this.#view.clear());
+    this.#evidence.addEventListener("close", () => {
+      const row = this.#view.current;
+      this.#view.clear();
+      this.#view.focusOn(row);
+    });
+    this.#evidence.addEventListener("fold", () => this.#view.focusOn(this.#view.current));
     this.#tabs.addEventListener("select", ({ detail }) => {
-      if (detail === "receipts") this.#receipts.load(note.session_id);
+      if (detail === "receipts") this.#receipts.load(session);
     });
     this.#tabs.build("Of this session", [
       { key: "note", label: "Note", body: this.#paper() },

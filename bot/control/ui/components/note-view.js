@@ -34,6 +34,16 @@ export class NoteView extends HTMLElement {
     row.scrollIntoView({ block: "nearest" });
   }
 
+  /** The row of the claim that is looked at, or null. */
+  get current() {
+    return this.#current;
+  }
+
+  /** Put the focus on a claim's mark, where the page is. */
+  focusOn(row) {
+    row?.querySelector(".mark")?.focus({ preventScroll: true });
+  }
+
   /** No claim is looked at any more. */
   clear() {
     this.#light(null);

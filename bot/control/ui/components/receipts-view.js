@@ -5,17 +5,17 @@ import { el, fill } from "../js/dom.js";
 import { clock, count, exactTime } from "../js/format.js";
 import { icon } from "../js/icons.js";
 import { verify } from "../js/receipts.js";
-import { problemWords } from "../js/words.js";
+import { problemWords, roleWord } from "../js/words.js";
 
 const TITLES = { audio: "The audio was destroyed", transcript: "The transcript was destroyed" };
 const PLACES = { "key store": "Keys", spool: "Sealed sound files", memory: "Memory", database: "Database entries" };
 
 export class ReceiptsView extends HTMLElement {
-  /** Read and check a session's receipts. */
-  async load(sessionId) {
+  /** Read and check the receipts of `session`, as the API gives it. */
+  async load(session) {
     fill(this, el("p", { class: "second", role: "status", text: "Reading the receipts…" }));
     try {
-      const { items } = await get(`/v1/sessions/${encodeURIComponent(sessionId)}/receipts`);
+      const { items } = await get(`/v1/sessions/${encodeURIComponent(session.id)}/receipts`);
       const keys = await get("/.well-known/quietnote-receipt-keys.json").catch(() => ({ keys: [] }));
       if (!items.length) {
         fill(
@@ -36,7 +36,7 @@ export class ReceiptsView extends HTMLElement {
       const checked = await Promise.all(items.map((item) => check(item, keys)));
       fill(
         this,
-        items.map((item, index) => card(item, checked[index])),
+        items.map((item, index) => card(item, checked[index], session)),
       );
     } catch (problem) {
       fill(this, el("div", { class: "empty" }, icon("alert", 28), el("p", { text: problemWords(problem) })));
@@ -54,12 +54,33 @@ async function check(item, keys) {
   }
 }
 
-function card(item, verdict) {
+/** Whose lane each is: names by the lane's id. */
+function speakers({ lanes = [], participants = [] }) {
+  const names = new Map(participants.map((person) => [person.id, person.display_name]));
+  return new Map(lanes.map((lane) => [lane.id, names.get(lane.participant_id) ?? roleWord(lane.role)]));
+}
+
+function soundHeld(lane, names) {
+  const whose = names.get(lane.lane_id) ?? "One lane";
+  return `${whose}: ${clock(lane.captured_ms)} of sound in ${count(lane.chunks, "sealed chunk")}`;
+}
+
+/** How much a place still held at the end; chunks go one by one while the words are written. */
+function removedFrom({ place, removed }, chunks, discarded) {
+  const where = PLACES[place] ?? place;
+  if (removed > 0) return `${where}: ${removed} removed`;
+  if (place !== "spool" || !chunks) return `${where}: none`;
+  return `${where}: none were left${discarded ? "" : ": each was destroyed as its words were written"}`;
+}
+
+function card(item, verdict, session) {
+  const names = speakers(session);
+  const discarded = session.capture === "discarded";
   const { receipt } = item;
   const shape = { valid: "check", invalid: "alert", unknown: "ring" }[verdict.state];
   const lanes = receipt.held?.lanes ?? [];
   const held = lanes.length
-    ? lanes.map((lane) => `${clock(lane.captured_ms)} of sound in ${count(lane.chunks, "sealed chunk")}`).join("; ")
+    ? lanes.map((lane) => el("p", { text: soundHeld(lane, names) }))
     : `${count(receipt.held?.segments ?? 0, "line")} of transcript`;
   return el(
     "section",
@@ -83,7 +104,7 @@ function card(item, verdict) {
       line("What was held", held),
       line(
         "Where",
-        (receipt.places ?? []).map(({ place, removed }) => `${PLACES[place] ?? place}: ${removed} removed`).join("; "),
+        (receipt.places ?? []).map((place) => el("p", { text: removedFrom(place, receipt.held?.chunks ?? 0, discarded) })),
       ),
       receipt.committed_at &&
         line(item.kind === "audio" ? "Words were safe" : "Transcript was ready", exactTime(receipt.committed_at)),

@@ -33,12 +33,15 @@ export class TranscriptionControl extends HTMLElement {
     this.update({ capture: "off", reasons: [] });
   }
 
-  /** Follow the capture state. `blocked` says why pressing would do nothing right now. */
-  update({ capture, reasons, blocked = "" }) {
+  /**
+   * Follow the capture state. `blocked` says why pressing would do nothing right now; `awaited` are the names of those
+   * who have not answered yet.
+   */
+  update({ capture, reasons, blocked = "", awaited = [] }) {
     const action = { off: "start", consent_pending: "start", capturing: "pause", paused: "resume" }[capture] ?? null;
     this.hidden = action === null;
     if (action === null) return;
-    const why = blocked || waiting(capture, reasons);
+    const why = blocked || waiting(capture, reasons, awaited);
     const key = `${action}|${capture}`;
     if (this.#action !== key) {
       this.#action = key;
@@ -73,12 +76,19 @@ export class TranscriptionControl extends HTMLElement {
   }
 }
 
-function waiting(capture, reasons) {
-  if (capture === "consent_pending") return "Waiting for your client's answer";
+function waiting(capture, reasons, awaited) {
+  if (capture === "consent_pending") return answersOf(awaited);
   if (capture !== "paused" || reasons.includes("clinician")) return "";
   if (reasons.includes("consent")) return "Goes on when everybody has agreed";
   if (reasons.includes("clinician_absent")) return "Goes on when you are back";
+  if (reasons.includes("client_absent")) return "Goes on when your client is back";
   return "Goes on when the connection is back";
+}
+
+function answersOf(names) {
+  if (!names.length) return "Waiting until everybody has agreed";
+  if (names.length === 1) return `Waiting for ${names[0]}'s answer`;
+  return `Waiting for the answers of ${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 }
 
 customElements.define("qn-transcription", TranscriptionControl);

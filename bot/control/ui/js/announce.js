@@ -30,6 +30,11 @@ export function say(words) {
   while (box.childElementCount > 4) box.firstElementChild.remove();
 }
 
+/** Take back what was said: it holds no more. */
+export function hush() {
+  for (const box of Object.values(regions)) box.replaceChildren();
+}
+
 /** Say something at once: the recording state, and nothing else. */
 export function sayNow(words) {
   region("assertive").textContent = words;

@@ -4,6 +4,8 @@
  * The page always offers. It exists only while the roster shows a bot; without a microphone track there is none.
  */
 
+import { withoutAddress } from "./reach.js";
+
 const LABEL = "scribe.control.v1";
 const RETRY_MS = [500, 1_500, 3_000, 6_000];
 
@@ -60,6 +62,19 @@ export class BotLink extends EventTarget {
     } catch {
       this.#again(pc);
     }
+  }
+
+  /** How the connection is. */
+  get link() {
+    const pc = this.#pc;
+    return { state: pc?.connectionState ?? "new", addressless: pc !== null && withoutAddress(pc) };
+  }
+
+  /** Connect anew. */
+  again() {
+    this.#close();
+    this.#tries = 0;
+    this.#follow();
   }
 
   /** Close for good. */

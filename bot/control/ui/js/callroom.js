@@ -6,14 +6,16 @@ import { Control } from "./control.js";
 import { Devices } from "./devices.js";
 import { LevelReader } from "./levels.js";
 import { Mesh } from "./mesh.js";
+import { Reach } from "./reach.js";
 import { RoomSocket } from "./room.js";
 
 const BOT = "bot";
 const SERVER_LEVEL_MS = 1_000;
 const LEVELS_MS = 120;
+const LOOK_EVERY_MS = 1_000;
 
 /**
- * Events, each without detail unless said: `welcome roster state ledger connection streams devices levels`,
+ * Events, each without detail unless said: `welcome roster state ledger connection streams devices levels reach`,
  * `progress` and `warning` (detail: the message), `problem` (detail: the problem with something a person did), `gone`
  * (detail: why we are out).
  */
@@ -37,7 +39,8 @@ export class CallRoom extends EventTarget {
   #control;
   #levels = new Map();
   #readers = new Map();
-  #timer;
+  #reach = new Reach();
+  #timers = [];
 
   constructor(sessionId, token) {
     super();
@@ -55,21 +58,27 @@ export class CallRoom extends EventTarget {
     this.#mesh.addEventListener("link", ({ detail }) => {
       this.links.set(detail.id, detail.state);
       this.#tell("streams");
+      this.#look();
     });
     this.#bot.addEventListener("message", ({ detail }) => this.#take(detail));
     this.#bot.addEventListener("state", ({ detail }) => {
       this.botState = detail;
       this.#tell("connection");
+      this.#look();
     });
     this.devices.addEventListener("change", () => this.#useTracks());
     this.devices.addEventListener("level", ({ detail }) => (this.ownLevel = detail));
     addEventListener("pagehide", this.#left);
+    addEventListener("online", this.#online);
   }
 
   /** Connect. Devices are opened apart, so that a page can ask when it is ready to explain. */
   join() {
     this.#socket.start();
-    this.#timer = setInterval(() => this.#tell("levels"), LEVELS_MS);
+    this.#timers = [
+      setInterval(() => this.#tell("levels"), LEVELS_MS),
+      setInterval(() => this.#look(), LOOK_EVERY_MS),
+    ];
   }
 
   /** Use a new token after a refusal. */
@@ -85,7 +94,8 @@ export class CallRoom extends EventTarget {
   /** Leave: connections, camera and microphone are let go. */
   leave() {
     removeEventListener("pagehide", this.#left);
-    clearInterval(this.#timer);
+    removeEventListener("online", this.#online);
+    for (const timer of this.#timers) clearInterval(timer);
     this.#mesh.close();
     this.#bot.close();
     this.#socket.stop();
@@ -131,9 +141,22 @@ export class CallRoom extends EventTarget {
     return this.#control.send(action, seq);
   }
 
-  /** Give our own answer to the wording that was shown. */
-  async consent(decision) {
-    const consent = { decision, text_version: this.welcome?.consent_wording?.version ?? "" };
+  /** Whose connection does not come up, by id (`bot` too), and what is known of why. */
+  get missing() {
+    return this.#reach.missing;
+  }
+
+  /** Connect anew to somebody who is missing. */
+  tryAgain(id) {
+    this.#reach.again(id);
+    if (id === BOT) this.#bot.again();
+    else this.#mesh.again(id);
+    this.#look();
+  }
+
+  /** Give our own answer; `version` is that of the text it was given to, none for an answer to no text. */
+  async consent(decision, version = "") {
+    const consent = { decision, text_version: version };
     const send = () =>
       this.#control.send("consent", { consent, ...(decision === "granted" && { seq: this.state?.seq }) });
     try {
@@ -169,6 +192,21 @@ export class CallRoom extends EventTarget {
   }
 
   #left = () => this.leave();
+
+  #online = () => {
+    for (const id of [...this.missing.keys()]) this.tryAgain(id);
+  };
+
+  /** Look at every connection that there should be now. Without the service none can be made. */
+  #look() {
+    const links = new Map();
+    if (this.connection === "open" && this.admitted) {
+      for (const { participant_id: id, admitted, present } of this.others)
+        if (admitted && present) links.set(id, this.#mesh.link(id));
+      if (this.roster.bot && this.devices.audio) links.set(BOT, this.#bot.link);
+    }
+    if (this.#reach.look(links)) this.#tell("reach");
+  }
 
   #connected({ status, problem }) {
     this.connection = status;
@@ -238,6 +276,7 @@ export class CallRoom extends EventTarget {
     if (!this.admitted || !this.me) return;
     this.#mesh.sync(this.others.filter((m) => m.admitted && m.present).map((m) => m.participant_id));
     this.#bot.setPresent(this.roster.bot !== null);
+    this.#look();
   }
 
   #useTracks() {

@@ -9,13 +9,14 @@ import "../components/device-panel.js";
 import "../components/notice-list.js";
 import "../components/people-list.js";
 import "../components/video-stage.js";
-import { say, sayNow } from "./announce.js";
+import { sayNow } from "./announce.js";
 import { cameraHelp, microphoneHelp } from "./devicehelp.js";
 import { attr, el, fill, need, text, uid } from "./dom.js";
 import { timeOfDay } from "./format.js";
 import { icon } from "./icons.js";
 import { setTab } from "./status.js";
-import { absenceWords, NOT_RECORDING, pauseWhy, warningWords } from "./words.js";
+import { Unheard } from "./unheard.js";
+import { NOT_RECORDING, pauseWhy, warningWords } from "./words.js";
 
 const WIDE = matchMedia("(min-width: 900px)");
 
@@ -162,15 +163,13 @@ export class CallView {
   #follow() {
     const room = this.#room;
     room.addEventListener("state", () => this.#state());
-    room.addEventListener("roster", () => {
-      this.#absences();
-      if (room.state) this.#pill();
-    });
+    room.addEventListener("roster", () => room.state && this.#pill());
     room.addEventListener("devices", () => this.#devices());
     room.addEventListener("connection", () => this.#connection());
     room.addEventListener("warning", ({ detail }) => this.#warning(detail));
     WIDE.addEventListener("change", () => this.setPanel(WIDE.matches));
     addEventListener("pageshow", (event) => event.persisted && location.reload());
+    new Unheard(room, this.notices);
     this.#devices();
     setTab(NOT_RECORDING, this.#page);
   }
@@ -258,27 +257,6 @@ export class CallView {
         words: "Trying again by itself. Recording is not changed by this.",
       });
     } else this.notices.drop("connection");
-  }
-
-  #absent = new Set();
-
-  /** Say whose sound does not arrive, to everybody, and take it back when it does. */
-  #absences() {
-    const absent = this.#room.roster.members.filter((member) => member.absent && member.present && member.admitted);
-    for (const id of this.#absent) {
-      if (absent.some((member) => member.participant_id === id)) continue;
-      this.#absent.delete(id);
-      this.notices.drop(`absent-${id}`);
-      say(`${this.#room.nameOf(id)} can be heard again.`);
-    }
-    for (const { participant_id: id, display_name: name } of absent) {
-      this.#absent.add(id);
-      this.notices.put(`absent-${id}`, {
-        tone: "warn",
-        shape: "mic-off",
-        ...absenceWords(name, id === this.#room.me?.participant_id),
-      });
-    }
   }
 
   #warning({ slug, participant_id: id }) {

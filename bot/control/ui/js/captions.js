@@ -10,7 +10,7 @@ export class CaptionStore extends EventTarget {
   take(message) {
     const old = this.#segments.get(message.segment_id);
     if (old && (old.final || message.rev < old.rev || (message.rev === old.rev && message.final === old.final))) return;
-    if (message.final && !message.text.trim()) {
+    if (!message.text.trim()) {
       this.#segments.delete(message.segment_id);
       this.dispatchEvent(new CustomEvent("remove", { detail: message.segment_id }));
       return;

@@ -5,9 +5,12 @@
  * its signalling (`conn`), so that a page that was reloaded is met by a new connection and not by the remains of the old.
  */
 
+import { withoutAddress } from "./reach.js";
+
 const FIRST_KNOCK_MS = 1_200;
 const KNOCK_EVERY_MS = 4_000;
 const GRACE_MS = 10_000;
+const NO_LINK = { state: "new", addressless: false };
 
 /** Events: `stream` (detail `{id, stream}`, stream null when it ended) and `link` (detail `{id, state}`). */
 export class Mesh extends EventTarget {
@@ -24,10 +27,22 @@ export class Mesh extends EventTarget {
     this.#send = send;
   }
 
-  /** Who we are and which servers help. Connections that stand outlive a new welcome. */
+  /** Who we are and which servers help. Connections that stand outlive a new welcome; those without hope are made anew. */
   begin(me, iceServers) {
     this.#me = me;
     this.#ice = iceServers;
+    for (const [id, peer] of [...this.#peers]) if (peer.link.addressless) this.again(id);
+  }
+
+  /** How the connection to somebody is. */
+  link(id) {
+    return this.#peers.get(id)?.link ?? NO_LINK;
+  }
+
+  /** Connect to somebody anew. */
+  again(id) {
+    this.#drop(id);
+    if (this.#wanted.has(id)) this.#begin(id);
   }
 
   /** Use these tracks (null: none) in all connections. */
@@ -59,8 +74,7 @@ export class Mesh extends EventTarget {
   async take(from, data) {
     const peer = this.#peers.get(from);
     if (data.type === "bye") {
-      this.#drop(from);
-      if (this.#wanted.has(from)) this.#begin(from);
+      this.again(from);
       return;
     }
     if (data.type === "offer" && (!peer?.connected || (data.conn && data.conn !== peer.conn))) {
@@ -94,7 +108,8 @@ export class Mesh extends EventTarget {
       FIRST_KNOCK_MS,
       this,
     );
-    this.#peers.set(id, { connected: false, conn: null, useTracks() {}, close: () => clearTimeout(timer) });
+    const close = () => clearTimeout(timer);
+    this.#peers.set(id, { connected: false, conn: null, link: NO_LINK, useTracks() {}, close });
   }
 
   #open(id, conn, { polite }) {
@@ -107,17 +122,11 @@ export class Mesh extends EventTarget {
       onStream: (stream) => this.dispatchEvent(new CustomEvent("stream", { detail: { id, stream } })),
       onState: (state) => {
         this.dispatchEvent(new CustomEvent("link", { detail: { id, state } }));
-        if (state === "failed") this.#again(id, peer);
+        if (state === "failed" && this.#peers.get(id) === peer) this.again(id);
       },
     });
     this.#peers.set(id, peer);
     return peer;
-  }
-
-  #again(id, peer) {
-    if (this.#peers.get(id) !== peer) return;
-    this.#drop(id);
-    if (this.#wanted.has(id)) this.#begin(id);
   }
 
   #drop(id) {
@@ -162,6 +171,11 @@ class Peer {
       tell();
     });
     if (!polite) this.#addTransceivers();
+  }
+
+  /** How it is: its state, and whether it can be reached at all. */
+  get link() {
+    return { state: this.#pc.connectionState, addressless: withoutAddress(this.#pc) };
   }
 
   useTracks(tracks) {

@@ -5,7 +5,7 @@ import { NOT_RECORDING, STATUS } from "./words.js";
 /** Let the tab's title and icon follow the status `words`; `page` names the page. */
 export function setTab(words, page) {
   const look = STATUS[words] ?? STATUS[NOT_RECORDING];
-  document.title = `${look.mark} ${words} · ${page}`;
+  document.title = `${look.mark} ${words} · ${page}`.trim();
   setIcon(look.tone);
 }
 

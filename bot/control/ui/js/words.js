@@ -1,6 +1,8 @@
 /** The words people read. Those of the product are fixed; everything else says what happened and what to do next. */
 
 export const NOT_RECORDING = "Not recording";
+/** Said by a page that is out of the call because another page took its place: it claims nothing about recording. */
+export const ELSEWHERE = "Open elsewhere";
 
 /** What each status word looks like: its tone, its shape, and the character in front of the tab's title. */
 export const STATUS = {
@@ -12,6 +14,7 @@ export const STATUS = {
   Processing: { tone: "processing", shape: "steps", mark: "…" },
   "Draft ready": { tone: "ready", shape: "check", mark: "✓" },
   "Could not generate": { tone: "failed", shape: "alert", mark: "!" },
+  "Open elsewhere": { tone: "quietnote", shape: "copy", mark: "" },
 };
 
 const PAUSE_FOR_CLINICIAN = {
@@ -19,18 +22,33 @@ const PAUSE_FOR_CLINICIAN = {
   consent: "until all agree",
   network: "because of the connection",
   clinician_absent: "because you were away",
+  client_absent: "because your client is away",
 };
 const PAUSE_FOR_OTHERS = {
   clinician: "by your clinician",
   consent: "until all agree",
   network: "because of the connection",
   clinician_absent: "because your clinician is away",
+  client_absent: "because the client is away",
 };
 
 /** Why recording is paused, in words for `role`. */
 export function pauseWhy(reasons, role) {
   const table = role === "clinician" ? PAUSE_FOR_CLINICIAN : PAUSE_FOR_OTHERS;
   return (reasons ?? []).map((reason) => table[reason] ?? reason).join(", ");
+}
+
+/** What the client's absence does to the recording; empty where it does nothing. */
+export function clientAwayWords({ capture, pause_reasons: reasons }) {
+  if (capture === "capturing") return "Recording runs on for some seconds. If they stay away, it pauses by itself.";
+  if (capture === "paused" && reasons?.includes("client_absent")) return "Recording is paused until they are back.";
+  return "";
+}
+
+/** The same of the clinician's absence, for those who wait for them. */
+export function clinicianAwayWords(capture) {
+  if (capture === "capturing") return "Recording pauses by itself in a moment if they stay away.";
+  return capture === "paused" ? "Recording is paused meanwhile." : "Nothing is recorded meanwhile.";
 }
 
 const GAPS = {
@@ -49,16 +67,55 @@ export function gapWord(reason) {
 /** What is said of somebody whose sound does not arrive: a word beside their name, and a notice. */
 export const ABSENT = "absent: no sound arrives";
 
-/** The notice for an absent person; `own` is for that person themselves. */
-export function absenceWords(name, own) {
+/** The notice for an absent person; `own` is for that person themselves, `capturing` while others are recorded. */
+export function absenceWords(name, own, capturing) {
   if (own)
     return {
       title: "Your sound does not arrive",
       words: "Recording does not hear you right now. Unlock your phone, end other calls, or look at your connection.",
     };
+  const why = "Their phone may be locked or taking a call, their microphone blocked, or their connection dropped.";
   return {
     title: `No sound arrives from ${name}`,
-    words: "Their phone may be locked or taking a call, or their connection dropped. Recording goes on when they are back.",
+    words: capturing ? `${why} Everybody else is still being recorded.` : why,
+  };
+}
+
+const WAY_OUT = [
+  "Switch off a VPN, if one is on.",
+  "Use another network: a phone's own, or a Wi-Fi that is not a company's or a guest's.",
+  "Then press Try again.",
+];
+
+/** The notice for a connection to somebody that does not come up, or broke off and does not come back. */
+export function missingWords(name, { stood, addressless }) {
+  if (stood) return { title: `The connection to ${name} broke off`, words: "Trying again by itself.", steps: [] };
+  if (addressless)
+    return {
+      title: "This network does not let the call through",
+      words: `This browser gets no address for sound and picture here, so ${name} cannot hear or see you.`,
+      steps: WAY_OUT,
+    };
+  return {
+    title: `The call does not get through to ${name}`,
+    words: "Your network, or theirs, does not let it. You cannot hear or see each other.",
+    steps: WAY_OUT,
+  };
+}
+
+/** The same for the connection to the bot, which only hears. */
+export function botMissingWords({ stood, addressless }) {
+  const unheard = "What you say is not written down.";
+  if (stood)
+    return {
+      title: "The connection to the transcription broke off",
+      words: `Trying again by itself. ${unheard}`,
+      steps: [],
+    };
+  return {
+    title: "This network does not let your sound through to the transcription",
+    words: addressless ? `This browser gets no address for it here. ${unheard}` : unheard,
+    steps: WAY_OUT,
   };
 }
 
@@ -162,6 +219,28 @@ const ROLES = {
   interpreter: "Interpreter",
   guest: "Guest",
 };
+
+const CALLED = {
+  clinician: "the clinician",
+  client: "the client",
+  guardian: "a parent or guardian",
+  interpreter: "an interpreter",
+  guest: "a guest",
+};
+const CALLED_BY_CLIENT = { clinician: "your clinician", client: "another client", guardian: "your parent or guardian" };
+const CALLED_BY_GUARDIAN = { clinician: "your clinician", guardian: "another parent or guardian" };
+
+/** People in the order of their roles. */
+export function inOrder(people) {
+  const place = ({ role }) => Object.keys(CALLED).indexOf(role);
+  return [...people].sort((one, other) => place(one) - place(other));
+}
+
+/** What somebody of a role is to `reader`, in plain words. */
+export function calledFor(role, reader) {
+  const own = { client: CALLED_BY_CLIENT, guardian: CALLED_BY_GUARDIAN }[reader] ?? {};
+  return own[role] ?? CALLED[role] ?? role;
+}
 
 /** What a role is called. */
 export function roleWord(role) {

@@ -8,17 +8,22 @@ import { needUser, post, Problem } from "../api.js";
 import { CallRoom } from "../callroom.js";
 import { CallView, ledgerSentence } from "../callview.js";
 import { el, fill, keep, need, text } from "../dom.js";
+import { letGo, openElsewhere } from "../elsewhere.js";
 import { clock } from "../format.js";
 import { icon } from "../icons.js";
 import { invitation, token, transcribe } from "../memory.js";
 import { bindKeys } from "../shortcuts.js";
-import { typeSummary } from "../summary.js";
-import { problemWords, STEP_ORDER, stepWord } from "../words.js";
+import { setPlainTab } from "../status.js";
+import { TheirConsent } from "../theirconsent.js";
+import { clientAwayWords, problemWords, STEP_ORDER, stepWord } from "../words.js";
 
+const PAGE = "Call";
+const CLIENT_SIDE = new Set(["client", "guardian"]);
 const sessionId = decodeURIComponent(location.pathname.split("/")[2] ?? "");
 
 class CallPage {
   #renewed = false;
+  #out = false;
 
   async start() {
     prepareAnnouncements();
@@ -30,7 +35,12 @@ class CallPage {
       return;
     }
     this.room = new CallRoom(sessionId, pass);
-    this.view = new CallView(this.room, { page: "Call", onLeave: () => this.#leave() });
+    this.view = new CallView(this.room, { page: PAGE, onLeave: () => this.#leave() });
+    this.theirs = new TheirConsent(this.room, this.view.notices, {
+      discard: () => this.#discard(),
+      finish: () => this.#capture("finish"),
+      trouble: (problem) => this.#trouble(problem),
+    });
     this.#buildBar();
     this.#follow();
     this.room.join();
@@ -84,8 +94,10 @@ class CallPage {
   }
 
   #show() {
+    if (this.#out) return;
     this.#waiting();
-    this.#consents();
+    this.#clientAway();
+    this.theirs.show();
     this.#recording();
     this.#startWhenReady();
   }
@@ -98,6 +110,7 @@ class CallPage {
       capture,
       reasons: state?.pause_reasons ?? [],
       blocked: connection === "open" ? this.#planned() : "Connecting…",
+      awaited: this.theirs.awaited,
     });
     this.finishButton.hidden = !running;
     this.discardButton.hidden = !running;
@@ -251,6 +264,16 @@ class CallPage {
     view.stage.setMiddle(alone && room.connection !== "connecting" ? this.#inviteCard() : null);
   }
 
+  /** Recording runs on for some seconds when the client is gone. */
+  #clientAway() {
+    const { room, view } = this;
+    const away = room.others.filter((member) => CLIENT_SIDE.has(member.role));
+    const names = away.map((member) => member.display_name).join(" and ");
+    const words = room.clientHere || !room.state ? "" : clientAwayWords(room.state);
+    if (words && names) view.notices.put("client-away", { tone: "warn", title: `${names} left the call`, words });
+    else view.notices.drop("client-away");
+  }
+
   #card = null;
 
   #inviteCard() {
@@ -261,55 +284,6 @@ class CallPage {
     const node = inviteCard(who, link);
     this.#card = { key, node };
     return node;
-  }
-
-  #consents() {
-    const { room, view } = this;
-    for (const member of room.others) {
-      const key = `consent-${member.participant_id}`;
-      const name = member.display_name;
-      const capture = room.state?.capture;
-      if (member.consent === "revoked" && (capture === "paused" || capture === "consent_pending")) {
-        view.notices.put(key, {
-          tone: "warn",
-          title: `${name} withdrew consent`,
-          words: "Recording stopped at that moment. What was written down before is still here until you decide.",
-          actions: [
-            { label: "Discard it", act: () => this.#discard() },
-            { label: "Finish with what there is", act: () => this.#capture("finish") },
-          ],
-        });
-      } else if (member.consent === "declined" && member.present && this.#asked) {
-        view.notices.put(key, {
-          tone: "info",
-          shape: "ring",
-          title: `${name} declined`,
-          words: this.#summaryKept
-            ? "Nothing is recorded. Your summary is kept with this session."
-            : "Nothing is recorded. The session goes on as usual.",
-          actions: [
-            {
-              label: this.#summaryKept ? "Type another summary" : "Type a summary instead",
-              act: () => this.#typeSummary(),
-            },
-          ],
-          closable: true,
-        });
-      } else view.notices.drop(key);
-    }
-    if (room.state && room.state.bot !== "absent") this.#asked = true;
-  }
-
-  #asked = false;
-  #summaryKept = false;
-
-  async #typeSummary() {
-    try {
-      this.#summaryKept = (await typeSummary(sessionId)) || this.#summaryKept;
-      this.#consents();
-    } catch (problem) {
-      this.#trouble(problem);
-    }
   }
 
   // -- leaving -------------------------------------------------------------------------------------------------------
@@ -339,26 +313,20 @@ class CallPage {
       try {
         this.room.renew(await this.#rejoin());
       } catch (error) {
-        this.room.leave();
         this.#cannot(error);
       }
       return;
     }
-    if (status === "replaced") {
-      this.room.devices.setMuted(true);
-      this.view.notices.put("gone", {
-        tone: "warn",
-        title: "This call is open in another tab",
-        words: "Only one of them can be in the call.",
-        actions: [{ label: "Use it here", accent: true, act: () => location.reload() }],
-      });
-      return;
-    }
-    this.room.leave();
-    this.#cannot(problem);
+    this.#out = true;
+    if (status === "replaced") openElsewhere(this.room, PAGE);
+    else this.#cannot(problem);
   }
 
   #cannot(problem) {
+    this.#out = true;
+    if (this.room) letGo(this.room);
+    need("qn-header").pill.hidden = true;
+    setPlainTab(PAGE);
     const words =
       problem instanceof Problem ? problemWords(problem) : "Something went wrong on this page. Load it again.";
     fill(

@@ -1,30 +1,31 @@
 /** `/join/<session_id>#<code>`: the client's side: link, waiting room, call, and their own consent. */
 
-import { askConsent, openDialog, showKeys } from "../../components/dialogs.js";
+import { showKeys } from "../../components/dialogs.js";
 import { prepareAnnouncements, say } from "../announce.js";
 import { post, Problem } from "../api.js";
 import { CallRoom } from "../callroom.js";
 import { CallView } from "../callview.js";
-import { cameraHelp, microphoneHelp } from "../devicehelp.js";
-import { el, fill, keep, need, text } from "../dom.js";
-import { icon } from "../icons.js";
+import { el, fill, need, text } from "../dom.js";
+import { letGo, openElsewhere } from "../elsewhere.js";
 import { token } from "../memory.js";
+import { OwnConsent } from "../ownconsent.js";
 import { bindKeys } from "../shortcuts.js";
-import { setTab } from "../status.js";
-import { NOT_RECORDING, problemWords } from "../words.js";
+import { setPlainTab, setTab } from "../status.js";
+import { WaitingRoom } from "../waitingroom.js";
+import { clinicianAwayWords, NOT_RECORDING, problemWords } from "../words.js";
 
+const PAGE = "Your session";
 const sessionId = decodeURIComponent(location.pathname.split("/")[2] ?? "");
 
 const INCOMPLETE =
   "This link is not complete: a part of it is missing. Open the whole link from your invitation, or ask your clinician to send it again.";
 
 class JoinPage {
-  #question = null;
   #left = false;
 
   async start() {
     prepareAnnouncements();
-    setTab(NOT_RECORDING, "Your session");
+    setTab(NOT_RECORDING, PAGE);
     let pass;
     try {
       pass = await this.#pass();
@@ -59,7 +60,8 @@ class JoinPage {
 
   #welcomePage(pass) {
     this.room = new CallRoom(sessionId, pass);
-    this.#buildWaiting();
+    this.waiting = new WaitingRoom(this.room);
+    fill(need("main"), this.waiting.node);
     const { room } = this;
     for (const kind of ["welcome", "roster", "state", "connection"]) room.addEventListener(kind, () => this.#show());
     room.addEventListener("gone", ({ detail }) => this.#gone(detail));
@@ -71,115 +73,10 @@ class JoinPage {
     if (this.#left) return;
     if (this.room.me && !this.#here(this.room.me.role)) return;
     if (this.room.admitted && this.room.me) this.#enter();
-    else this.#showWaiting();
-    if (this.view) this.#consent();
-  }
-
-  // -- the waiting room ----------------------------------------------------------------------------------------------
-
-  #buildWaiting() {
-    const { devices } = this.room;
-    const preview = el("video", {
-      class: "preview-video",
-      autoplay: true,
-      playsinline: true,
-      muted: true,
-      "aria-label": "Your own picture",
-    });
-    const noPicture = el("p", { class: "preview-none" }, icon("camera-off", 28), el("span"));
-    const mic = el("div", { class: "preview-mic" });
-    const panel = el("qn-devices");
-    panel.attach(devices);
-    this.waitTitle = el("h1", { text: "One moment…" });
-    this.waitWords = el("p", { class: "lead", role: "status" });
-    this.listening = el("div", { class: "listening" });
-    this.waitTrouble = el("qn-notices");
-    const node = el(
-      "div",
-      { class: "waiting" },
-      el("div", { class: "waiting-words" }, this.waitTitle, this.waitWords, this.listening, this.waitTrouble),
-      el("div", { class: "waiting-devices" }, el("div", { class: "preview" }, noPicture, preview), mic, panel),
-    );
-    fill(need("main"), node);
-    const show = () => {
-      const stream = preview.srcObject;
-      if (devices.video && stream?.getVideoTracks()[0] !== devices.video)
-        preview.srcObject = new MediaStream([devices.video]);
-      preview.hidden = !devices.video;
-      noPicture.hidden = Boolean(devices.video);
-      text(
-        noPicture.lastChild,
-        cameraHelp(devices.camera)?.title ??
-          (devices.camera === "asking"
-            ? "The browser asks whether this page may use camera and microphone"
-            : "Camera off"),
-      );
-      const help = microphoneHelp(devices.mic);
-      mic.dataset.state = devices.mic;
-      const words =
-        {
-          ready: "Your microphone works. Say something to see it move.",
-          muted: "Muted",
-          asking: "Waiting for the microphone…",
-        }[devices.mic] ?? help?.title;
-      fill(mic, icon(help ? "mic-off" : "mic", 18), el("span", { text: words }));
-      if (help)
-        this.waitTrouble.put("microphone", {
-          tone: devices.mic === "silent" ? "warn" : "bad",
-          shape: "mic-off",
-          title: help.title,
-          words: help.why,
-          steps: help.steps,
-          hint: help.hint,
-          actions: [{ label: "Try again", accent: true, act: () => devices.openMicrophone() }],
-        });
-      else this.waitTrouble.drop("microphone");
-    };
-    this.room.addEventListener("devices", show);
-    show();
-    this.#showWaiting();
-  }
-
-  #showWaiting() {
-    const { room } = this;
-    if (!room.welcome) {
-      text(
-        this.waitWords,
-        room.connection === "lost"
-          ? "The connection is interrupted. Trying again by itself…"
-          : "Connecting to the waiting room…",
-      );
-      return;
-    }
-    const clinicians = room.others.filter((member) => member.role === "clinician");
-    const names = clinicians.map((member) => member.display_name).join(" and ") || "your clinician";
-    const here = clinicians.some((member) => member.present);
-    text(this.waitTitle, `Hello, ${room.welcome.you.display_name}`);
-    const words =
-      room.connection !== "open"
-        ? "The connection is interrupted. Trying again by itself…"
-        : here
-          ? `${names} is here and will let you in.`
-          : `${names} will let you in when the session starts. You can leave this page open.`;
-    text(this.waitWords, words);
-    fill(
-      this.listening,
-      el("h2", { text: "Who will be listening" }),
-      el(
-        "ul",
-        {},
-        el("li", {}, icon("person", 18), el("span", { text: names })),
-        el(
-          "li",
-          {},
-          icon("listen", 18),
-          el("span", {
-            text: "Nobody and nothing else, unless you agree. If your clinician would like the session written down by a program, you are asked first and may say no.",
-          }),
-        ),
-      ),
-      el("p", { class: "second small", text: room.welcome.clinic.name }),
-    );
+    else if (!this.view) this.waiting.show();
+    if (!this.view) return;
+    this.consent.show();
+    this.#explainCaptions();
   }
 
   // -- the call ------------------------------------------------------------------------------------------------------
@@ -187,13 +84,13 @@ class JoinPage {
   #enter() {
     if (this.view) return;
     const { room } = this;
-    this.view = new CallView(room, { page: "Your session", onLeave: () => this.#leave() });
+    this.view = new CallView(room, { page: PAGE, onLeave: () => this.#leave() });
     if (!room.welcome.clinic.client_captions)
       this.view.captions.explain("Your clinic does not show captions to clients.");
-    this.consentBox = el("div", { class: "own-consent" });
-    fill(this.view.centre, this.consentBox);
+    this.consent = new OwnConsent(room, (problem) => this.#trouble(problem));
+    fill(this.view.centre, this.consent.box);
     room.addEventListener("problem", ({ detail }) => this.#trouble(detail));
-    room.addEventListener("roster", () => this.#alone());
+    for (const kind of ["roster", "state"]) room.addEventListener(kind, () => this.#alone());
     this.#alone();
     bindKeys(
       {
@@ -205,24 +102,29 @@ class JoinPage {
     say("You are in the call.");
   }
 
+  #away = null;
+
   #alone() {
-    const clinician = this.room.others.some((member) => member.role === "clinician" && member.present);
-    this.view.stage.setMiddle(
-      clinician
-        ? null
-        : el(
-            "div",
-            { class: "card invite" },
-            el("h2", { text: "Your clinician is away for a moment" }),
-            el("p", {
-              class: "second",
-              text: "Stay here: the call goes on when they are back. Nothing is recorded meanwhile.",
-            }),
-          ),
-    );
+    const { others, state } = this.room;
+    if (others.some((member) => member.role === "clinician" && member.present)) {
+      this.view.stage.setMiddle(null);
+      this.#away = null;
+      return;
+    }
+    if (!this.#away) {
+      this.#away = el("p", { class: "second", role: "status" });
+      const title = el("h2", { text: "Your clinician is away for a moment" });
+      this.view.stage.setMiddle(el("div", { class: "card invite" }, title, this.#away));
+    }
+    text(this.#away, `Stay here: the call goes on when they are back. ${clinicianAwayWords(state?.capture)}`);
   }
 
+  /** Show what did not work; null for nothing. */
   #trouble(problem) {
+    if (problem === null) {
+      this.view.notices.drop("problem");
+      return;
+    }
     this.view.notices.put("problem", {
       tone: "bad",
       title: "That did not work",
@@ -231,98 +133,24 @@ class JoinPage {
     });
   }
 
-  // -- consent -------------------------------------------------------------------------------------------------------
-
-  #consent() {
+  #explainCaptions() {
     const { room, view } = this;
-    const consent = room.mine?.consent;
-    const over = ["finished", "discarded"].includes(room.state?.capture);
-    if (consent === "requested" && room.roster.bot && !over) this.#askNow();
-    else this.#unask();
-    keep(this.consentBox, `${consent}|${over}|${room.roster.bot !== null}`, () => this.#standing(consent, over));
     const capture = room.state?.capture;
-    if (view.ready !== capture && room.welcome.clinic.client_captions) {
-      view.ready = capture;
-      view.captions.explain(
-        capture === "capturing"
-          ? "Listening. Words appear here as they are said."
-          : "Captions appear here while recording is on.",
-      );
-    }
-  }
-
-  /** What a person can do about their own consent now. */
-  #standing(consent, over) {
-    if (over) return el("span", { class: "second", text: "Recording has ended." });
-    const said = consent === "declined" ? "You declined." : "You withdrew consent.";
-    if (consent === "granted")
-      return el("button", { type: "button", class: "btn", on: { click: () => this.#withdraw() } }, "Withdraw consent");
-    if ((consent === "declined" || consent === "revoked") && this.room.roster.bot)
-      return [
-        el("span", { class: "second", text: said }),
-        el(
-          "button",
-          { type: "button", class: "btn", on: { click: () => this.#answer("granted") } },
-          "I agree to recording",
-        ),
-      ];
-    return consent === "declined" ? el("span", { class: "second", text: `${said} Nothing is recorded.` }) : [];
-  }
-
-  async #askNow() {
-    if (this.#question) return;
-    const taken = (this.#question = new AbortController());
-    const { consent_wording: wording, clinic } = this.room.welcome;
-    const answer = await askConsent({ clinic: clinic.name, wording: wording.text, signal: taken.signal });
-    if (answer) await this.#answer(answer);
-    if (this.#question === taken) this.#question = null;
-    this.#show();
-  }
-
-  #unask() {
-    this.#question?.abort();
-    this.#question = null;
-  }
-
-  async #answer(decision) {
-    this.view.notices.drop("problem");
-    try {
-      await this.room.consent(decision);
-      if (this.room.mine) this.room.mine.consent = decision;
-    } catch (problem) {
-      this.#trouble(problem);
-    }
-  }
-
-  /** Stop first, explain after: nothing stands between the press and the stop. */
-  async #withdraw() {
-    await this.#answer("revoked");
-    if (this.room.mine?.consent !== "revoked") return;
-    await openDialog({
-      title: "Recording has stopped",
-      content: [
-        el("p", { text: "From the moment you pressed, nothing you say is recorded. The sound itself is destroyed." }),
-        el("p", {
-          text: "What was written down before is still there. Your clinician sees that you withdrew, and can destroy it now: if you want that, say so.",
-        }),
-        el("p", { text: "Your session goes on just the same." }),
-      ],
-      actions: (close) =>
-        el(
-          "button",
-          { type: "button", class: "btn btn-accent", on: { click: () => close(null) } },
-          "Back to the session",
-        ),
-    });
+    if (view.ready === capture || !room.welcome.clinic.client_captions) return;
+    view.ready = capture;
+    view.captions.explain(
+      capture === "capturing"
+        ? "Listening. Words appear here as they are said."
+        : "Captions appear here while recording is on.",
+    );
   }
 
   // -- leaving -------------------------------------------------------------------------------------------------------
 
   #leave() {
-    this.#left = true;
-    this.#unask();
-    this.room.leave();
-    this.view?.header.pill.show(NOT_RECORDING);
+    this.#out();
+    letGo(this.room);
+    need("qn-header").pill.show(NOT_RECORDING);
     setTab(NOT_RECORDING, "You left");
     this.#message(
       "You left the session",
@@ -332,23 +160,21 @@ class JoinPage {
   }
 
   #gone({ status, problem }) {
-    this.#left = true;
-    this.#unask();
-    this.room.leave();
+    this.#out();
     if (status === "replaced") {
-      this.#message(
-        "Your session is open in another tab",
-        "Only one of them can be in the call.",
-        el(
-          "button",
-          { type: "button", class: "btn btn-accent", on: { click: () => location.reload() } },
-          "Use it here",
-        ),
-      );
+      openElsewhere(this.room, PAGE);
       return;
     }
+    letGo(this.room);
     token.keep(sessionId, null);
+    need("qn-header").pill.hidden = true;
+    setPlainTab(PAGE);
     this.#cannot(problem);
+  }
+
+  #out() {
+    this.#left = true;
+    this.consent?.close();
   }
 
   #cannot(problem) {

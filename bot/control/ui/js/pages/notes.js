@@ -3,7 +3,15 @@
 import "../../components/site-header.js";
 import { showKeys } from "../../components/dialogs.js";
 import { clientOf } from "../../components/inbox-list.js";
-import { earlyTranscript, failedView, makingView, plainView } from "../../components/making-view.js";
+import {
+  earlyTranscript,
+  failedView,
+  makingView,
+  nothingSaid,
+  nothingView,
+  plainView,
+  withReceipts,
+} from "../../components/making-view.js";
 import "../../components/note-reader.js";
 import { sessionHead } from "../../components/session-head.js";
 import { prepareAnnouncements } from "../announce.js";
@@ -98,7 +106,11 @@ class NotesPage {
     setTab(session.words, `Note for ${clientOf(session)}`);
     this.#making = null;
     if (WRITTEN.has(note) && noteId) await this.#read(session);
-    else fill(this.reader, sessionHead(session), ...(await this.#without(session)));
+    else {
+      const instead = await this.#without(session);
+      if (key !== this.#shown) return;
+      fill(this.reader, sessionHead(session), ...instead);
+    }
     this.inbox.opened(session);
   }
 
@@ -124,17 +136,18 @@ class NotesPage {
     const { capture, transcript, note, failure_slug: failure } = session;
     if (capture === "discarded") {
       const words = "This recording was discarded: its sound and its words were destroyed, and no note was made.";
-      return [plainView("ring", "Discarded", words)];
+      return withReceipts(session, "Session", [plainView("ring", "Discarded", words)]);
     }
     if (capture !== "finished") {
       const call = `/call/${encodeURIComponent(session.id)}`;
       const back = el("a", { class: "btn btn-accent", href: call }, "Return to the call");
       return [plainView("half", "The session is not over", "A note is made when the recording is finished.", back)];
     }
+    if (note === "absent" && nothingSaid(session)) return withReceipts(session, "Session", [nothingView(session)]);
     const early = transcript === "ready" ? earlyTranscript(session) : null;
     if (note === "failed" || transcript === "failed" || failure) {
       const again = () => this.#open(session.id);
-      return [failedView(session, await this.#contact(), again), early];
+      return withReceipts(session, "Session", [failedView(session, await this.#contact(), again), early]);
     }
     if (note === "absent" && (transcript === "absent" || transcript === "purged")) {
       const words = "Nothing was captured in this session, so there is no note.";

@@ -168,13 +168,8 @@ class StartPage {
   async sessions() {
     try {
       const { items } = await get(`/v1/sessions?limit=${SHOWN}`);
-      const whole = await Promise.all(
-        items.map((item) =>
-          item.participants.length ? item : get(`/v1/sessions/${encodeURIComponent(item.id)}`).catch(() => item),
-        ),
-      );
-      this.#showOpen(whole.filter((session) => OPEN.has(session.capture)));
-      this.#showList(whole);
+      this.#showOpen(items.filter((session) => OPEN.has(session.capture)));
+      this.#showList(items);
     } catch (problem) {
       fill(
         this.list,
@@ -284,8 +279,9 @@ function row(session) {
   const over = session.capture === "finished";
   const link = invitation.of(session.id);
   const copy = link && !over && session.capture !== "discarded" ? copyButton(link, clientOf(session)) : null;
-  const to = over ? `/notes/${encodeURIComponent(session.id)}` : `/call/${encodeURIComponent(session.id)}`;
   const discarded = session.capture === "discarded";
+  const to = over || discarded ? `/notes/${encodeURIComponent(session.id)}` : `/call/${encodeURIComponent(session.id)}`;
+  const opens = discarded ? ", open what is left of it" : over ? ", open the note" : ", open the call";
   const words = [
     el("span", { class: "session-name", text: clientOf(session) }),
     el("span", {
@@ -296,14 +292,7 @@ function row(session) {
   return el(
     "li",
     { class: "session" },
-    discarded
-      ? el("span", { class: "session-link" }, words)
-      : el(
-          "a",
-          { class: "session-link", href: to },
-          words,
-          el("span", { class: "unseen", text: over ? ", open the note" : ", open the call" }),
-        ),
+    el("a", { class: "session-link", href: to }, words, el("span", { class: "unseen", text: opens })),
     copy,
     pill,
   );

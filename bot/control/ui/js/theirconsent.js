@@ -1,0 +1,86 @@
+/** What the others answered, as the clinician is told of it, and what can be done about a no. */
+
+import { typeSummary } from "./summary.js";
+
+const OVER = new Set(["finished", "discarded"]);
+const STOPPED = new Set(["paused", "consent_pending"]);
+const UNANSWERED = new Set(["unknown", "requested", "expired"]);
+
+export class TheirConsent {
+  #room;
+  #notices;
+  #acts;
+  #asked = false;
+  #summaryKept = false;
+
+  /** `acts` are `discard`, `finish`, and `trouble`, which is told of a problem. */
+  constructor(room, notices, acts) {
+    this.#room = room;
+    this.#notices = notices;
+    this.#acts = acts;
+  }
+
+  /** Names of those in the room who have not answered yet. */
+  get awaited() {
+    const here = this.#room.others.filter((member) => member.present && member.admitted && member.role !== "clinician");
+    return here.filter((member) => UNANSWERED.has(member.consent)).map((member) => member.display_name);
+  }
+
+  /** Follow the room. */
+  show() {
+    const { others, state } = this.#room;
+    for (const member of others) {
+      const key = `consent-${member.participant_id}`;
+      const notice = this.#noticeOf(member, state);
+      if (notice) this.#notices.put(key, notice);
+      else this.#notices.drop(key);
+    }
+    if (state && state.bot !== "absent") this.#asked = true;
+  }
+
+  #noticeOf({ consent, present, display_name: name }, state) {
+    if (consent === "revoked" && STOPPED.has(state?.capture)) return this.#withdrew(name);
+    const declined = consent === "declined" && present && this.#asked;
+    return declined && !OVER.has(state?.capture) ? this.#declined(name, state) : null;
+  }
+
+  #withdrew(name) {
+    return {
+      tone: "warn",
+      title: `${name} withdrew consent`,
+      words: "Recording stopped at that moment. What was written down before is still here until you decide.",
+      actions: [
+        { label: "Discard it", act: this.#acts.discard },
+        { label: "Finish with what there is", act: this.#acts.finish },
+      ],
+    };
+  }
+
+  /** "Nothing is recorded" only while nothing is. */
+  #declined(name, state) {
+    const shown = { tone: "info", shape: "ring", title: `${name} declined`, closable: true };
+    if (state?.capture === "capturing")
+      return { ...shown, words: "Their sound is not recorded. Recording goes on with those who agreed." };
+    if (state?.capture === "paused") {
+      const all = state.pause_reasons?.includes("consent");
+      return { ...shown, words: all ? "Recording stays paused until all agree." : "Their sound is not recorded." };
+    }
+    const kept = this.#summaryKept;
+    return {
+      ...shown,
+      words: kept
+        ? "Nothing is recorded. Your summary is kept with this session."
+        : "Nothing is recorded. The session goes on as usual.",
+      actions: [{ label: kept ? "Type another summary" : "Type a summary instead", act: () => this.#typeSummary() }],
+    };
+  }
+
+  async #typeSummary() {
+    try {
+      this.#summaryKept = (await typeSummary(this.#room.sessionId)) || this.#summaryKept;
+      this.show();
+    } catch (problem) {
+      this.#acts.trouble(problem);
+    }
+  }
+}

@@ -1,0 +1,278 @@
+"""Every cell of the table of who may do what, tried through its real door of one running service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from bot.control.telling import STATE_FOR_ALL
+from bot.demo.packets import RTP_RATE_HZ, Recording
+from bot.demo.peer import BOT, Peer
+from bot.events import Role
+from tests.access import ACTIONS, CHANNEL, DOORS, OTHERS, OWN, PART, PLATFORM, SOCKET, TABLE, TOKEN, YES, Row
+from tests.integration.api_world import draft
+from tests.integration.call_world import World, world
+
+CLINICIAN, CLIENT = Role.CLINICIAN, Role.CLIENT
+NEXT = dict(zip(Role, (*list(Role)[1:], CLINICIAN), strict=True))
+"""Somebody else, for each."""
+QUIET = Recording(np.zeros((RTP_RATE_HZ // 5, 1), np.int16))
+ANSWER_S = 20
+
+
+@dataclass
+class Session:
+    """A session with somebody of every role, each called by it."""
+
+    place: World
+    id: str
+    tokens: Mapping[str, str]
+    peers: Mapping[Role, Peer]
+    note_id: str = ""
+
+    async def http(self, door: str, role: Role, method: str, path: str, **sent: Any) -> httpx.Response:
+        headers = {} if door == PLATFORM else {"Authorization": f"Bearer {self.tokens[role.value]}"}
+        return await self.place.http.request(method, path, headers=headers, **sent)
+
+    async def message(self, door: str, role: Role, message: Mapping[str, Any]) -> str:
+        """Say it by a channel or a socket; what came of it."""
+        peer, mid = self.peers[role], uuid.uuid4().hex
+        sent = dict(message) | {"message_id": mid}
+        before = len(peer.heard)
+        if door == CHANNEL:
+            assert peer._links[BOT].say(sent)
+        else:
+            await peer._send(sent)
+            if sent["type"] == "admit":  # only its refusal is answered
+                await peer._send({"type": "ping"})
+
+        def answer() -> dict[str, Any] | None:
+            news = [dict(heard.message) for heard in list(peer.heard)[before:]]
+            acks = [m for m in news if m["type"] == "ack" and m["message_id"] == mid]
+            return next(iter(acks + [m for m in news if m["type"] in {"problem", "pong"}]), None)
+
+        await peer.until(lambda: answer() is not None, f"an answer to {sent['type']}", ANSWER_S)
+        got = answer()
+        assert got is not None
+        if "problem" in got:
+            return str(got["problem"]["slug"])
+        if sent["type"] != "status":
+            return YES
+        states = [set(heard.message) for heard in list(peer.heard)[before:] if heard.message["type"] == "state"]
+        assert states
+        return PART if all(state <= set(STATE_FOR_ALL) for state in states) else YES
+
+
+async def follow(session: Session, door: str, role: Role) -> str:
+    """The first state of the event stream: whole, or a part."""
+    path = f"/v1/sessions/{session.id}/events"
+    headers = {} if door == PLATFORM else {"Authorization": f"Bearer {session.tokens[role.value]}"}
+    async with asyncio.timeout(ANSWER_S), session.place.http.stream("GET", path, headers=headers) as stream:
+        if stream.status_code != 200:
+            return str(json.loads(await stream.aread())["slug"])
+        kind = ""
+        async for line in stream.aiter_lines():
+            kind = line.removeprefix("event: ") if line.startswith("event: ") else kind
+            if kind == "state" and line.startswith("data: "):
+                return YES if "note" in json.loads(line.removeprefix("data: ")) else PART
+    raise AssertionError("the stream ended without a state")
+
+
+def request(session: Session, door: str, role: Role, name: str) -> tuple[str, str, Any]:
+    """Method, path and body by which HTTP is asked."""
+    path = f"/v1/sessions/{session.id}"
+    if name in ACTIONS:
+        return "POST", f"{path}/capture", {"action": name} | ({"clinician_id": role.value} if door == PLATFORM else {})
+    if name in OWN | OTHERS:
+        about = role if name in OWN else NEXT[role]
+        decision = (OWN | OTHERS)[name]
+        return "PUT", f"{path}/participants/{about.value}/consent", {"decision": decision}
+    return {
+        "admit from the waiting room": ("POST", f"{path}/participants/{role.value}/admit", None),
+        "ask for the status": ("GET", f"{path}/status", None),
+        "read the session": ("GET", path, None),
+        "read the transcript": ("GET", f"{path}/transcript", None),
+        "add text for the note": ("POST", f"{path}/inputs", {"kind": "observation", "text": "Came on foot."}),
+        "read the note": ("GET", f"/v1/notes/{session.note_id}", None),
+        "sign the note": ("POST", f"/v1/notes/{session.note_id}/sign", None),
+        "read the receipts": ("GET", f"{path}/receipts", None),
+        "read the inbox": ("GET", "/v1/inbox", None),
+    }[name]
+
+
+async def ask(session: Session, door: str, role: Role, name: str) -> str:
+    """Try one cell: ``yes``, ``a part``, or the slug of the refusal."""
+    if door in {PLATFORM, TOKEN}:
+        if name == "follow its events":
+            return await follow(session, door, role)
+        method, path, body = request(session, door, role, name)
+        answer = await session.http(door, role, method, path, json=body)
+        if answer.is_error:
+            return str(answer.json()["slug"])
+        return PART if name == "read the session" and "note" not in answer.json() else YES
+    if name in ACTIONS:
+        return await session.message(door, role, {"type": name})
+    if name in OWN:
+        return await session.message(door, role, {"type": "consent", "consent": {"decision": OWN[name]}})
+    if name in OTHERS:
+        consent = {"decision": OTHERS[name], "participant_id": NEXT[role].value}
+        return await session.message(door, role, {"type": "consent", "consent": consent})
+    kind = {"admit from the waiting room": "admit", "ask for the status": "status"}.get(name, name.replace(" ", "_"))
+    return await session.message(door, role, {"type": kind, "participant_id": role.value})
+
+
+# -- sessions ---------------------------------------------------------------------------------------------------------
+
+
+async def made(place: World, roles: tuple[Role, ...] = tuple(Role)) -> Session:
+    people = [{"id": role.value, "role": role.value, "display_name": role.value.title()} for role in roles]
+    answer = await place.http.post("/v1/sessions", json={"clinic_id": "demo", "participants": people})
+    assert answer.status_code == 201, answer.text
+    body = answer.json()
+    tokens = {one["participant_id"]: one["token"] for one in body["join"]}
+    peers = {role: Peer(place.url, body["session"]["id"], tokens[role.value], recording=QUIET) for role in roles}
+    return Session(place, body["session"]["id"], tokens, peers)
+
+
+@asynccontextmanager
+async def in_the_room(place: World, *roles: Role) -> AsyncIterator[Session]:
+    """Everybody is in the room, and there is no bot yet."""
+    session = await made(place, roles or tuple(Role))
+    try:
+        for role, peer in session.peers.items():
+            await peer.join()
+            if role is not CLINICIAN:
+                await session.peers[CLINICIAN].admit(role.value)
+                await peer.until(lambda peer=peer: peer.admitted, "admission")  # type: ignore[misc]
+        yield session
+    finally:
+        await asyncio.gather(*(peer.leave() for peer in session.peers.values()))
+
+
+async def drafted(place: World) -> Session:
+    """A session whose note is there to be read."""
+    session = await made(place)
+    store = place.service.services.store
+    for kind, columns in (
+        ("capture.started", {"capture": "capturing", "audio": "held", "transcript": "live"}),
+        ("capture.finished", {"capture": "finished", "ended_at": place.service.services.clock.now()}),
+        ("transcript.ready", {"transcript": "ready", "audio": "erased"}),
+        ("note.queued", {"note": "queued"}),
+        ("note.generating", {"note": "generating"}),
+    ):
+        await store.change(session.id, kind, **columns)
+    session.note_id = (await store.save_note(session.id, draft("The client slept badly."))).id
+    return session
+
+
+async def state_of(session: Session) -> dict[str, Any]:
+    store = session.place.service.services.store
+    record, people = await store.get(session.id), await store.participants(session.id)
+    names = ("seq", "bot", "capture", "pause_reasons", "transcript", "note")
+    return {name: getattr(record, name) for name in names} | {"consents": {one.id: one.consent for one in people}}
+
+
+# -- every cell -------------------------------------------------------------------------------------------------------
+
+
+class Tried:
+    """What was tried, and where the house and the table part."""
+
+    def __init__(self) -> None:
+        self.cells: set[tuple[str, str, Role]] = set()
+        self.wrong: list[str] = []
+
+    async def cell(self, session: Session, row: Row, door: str, role: Role) -> None:
+        wanted = row.at(door)[role]
+        before = await state_of(session) if wanted not in {YES, PART} else None
+        got = await ask(session, door, role, row.name)
+        if got != wanted:
+            self.wrong.append(f"{row.name}, {role.value} by {door}: {got}, not {wanted}")
+        if before is not None and await state_of(session) != before:
+            self.wrong.append(f"{row.name}, {role.value} by {door}: refused, and yet something changed")
+        self.cells.add((row.name, door, role))
+
+
+async def in_a_call(place: World, tried: Tried) -> None:
+    """What is refused while recording runs, and everybody's own consent."""
+    async with in_the_room(place) as session:
+        await session.peers[CLINICIAN].control("start")
+        for peer in session.peers.values():
+            await peer.until(lambda peer=peer: peer.channel_open, "the data channel")  # type: ignore[misc]
+        for role in Role:
+            assert await ask(session, SOCKET, role, "grant one's own consent") == YES
+        assert (await state_of(session))["capture"] == "capturing"
+        for row in TABLE:
+            if row.name in OWN:
+                continue
+            for door in (CHANNEL, SOCKET) if row.name not in ACTIONS and row.name not in OTHERS else DOORS:
+                for role in Role:
+                    if row.name not in ACTIONS or row.at(door)[role] != YES:
+                        await tried.cell(session, row, door, role)
+        assert (await state_of(session))["capture"] == "capturing"
+        await own_consent(session, tried)
+        await session.peers[CLINICIAN].control("discard")
+
+
+async def own_consent(session: Session, tried: Tried) -> None:
+    rows = {OWN[row.name]: row for row in TABLE if row.name in OWN}
+    for door in DOORS:
+        for role in Role:
+            for said, becomes in (("revoked", "revoked"), ("granted", "granted"), ("declined", "revoked")):
+                await tried.cell(session, rows[said], door, role)
+                if door != PLATFORM:
+                    assert (await state_of(session))["consents"][role.value] == becomes, (door, role, said)
+            if door != PLATFORM:
+                assert await ask(session, door, role, "grant one's own consent") == YES
+
+
+async def conducted(place: World, tried: Tried, door: str) -> None:
+    """What a clinician may do, done: each way to its end."""
+    rows = {row.name: row for row in TABLE}
+    for actions in (("start", "pause", "resume", "finish"), ("start", "discard")):
+        async with in_the_room(place, CLINICIAN, CLIENT) as session:
+            for action in actions:
+                if (door, action) == (CHANNEL, "start"):
+                    await session.peers[CLINICIAN].control("start")
+                    clinician = session.peers[CLINICIAN]
+                    await clinician.until(lambda one=clinician: one.channel_open, "the data channel")  # type: ignore[misc]
+                    continue
+                await tried.cell(session, rows[action], door, CLINICIAN)
+            wanted = {"finish": "finished", "discard": "discarded"}[actions[-1]]
+            assert (await state_of(session))["capture"] == wanted, (door, actions)
+
+
+async def after_it(place: World, tried: Tried) -> None:
+    """What is read by HTTP, the signature last: it closes the rest."""
+    session = await drafted(place)
+    try:
+        rows = [row for row in TABLE if row.name not in {*ACTIONS, *OWN, *OTHERS}]
+        for row in sorted(rows, key=lambda row: row.name == "sign the note"):
+            for door in (PLATFORM, TOKEN):
+                for role in sorted(Role, key=lambda role: role is CLINICIAN):
+                    await tried.cell(session, row, door, role)
+    finally:
+        await asyncio.gather(*(peer.leave() for peer in session.peers.values()))
+
+
+@pytest.mark.timeout(180)
+async def test_every_cell(tmp_path: Path) -> None:
+    tried = Tried()
+    async with world(tmp_path) as place:
+        await in_a_call(place, tried)
+        for door in DOORS:
+            await conducted(place, tried, door)
+        await after_it(place, tried)
+    assert not tried.wrong, "\n".join(tried.wrong)
+    wanted = {(row.name, door, role) for row in TABLE for door in DOORS for role in Role}
+    assert tried.cells == wanted, sorted(str(cell) for cell in wanted - tried.cells)

@@ -1,0 +1,495 @@
+"""A session with real control code, lanes, ledger, spool, vault and database; people, sound and time are scripted.
+
+Time stands still until a test moves it: :meth:`GateWorld.pass_time` walks in eighths of a second, brings everybody's
+sound up to the moment, and lets what sleeps wake. Between two moves everything that can go on has gone on
+(:meth:`GateWorld.settle`), unless the database is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from bot.asr.captions import segment_of
+from bot.asr.engine import Recognition
+from bot.asr.scheduler import Scheduler
+from bot.clinics import CapturePolicy, ClinicConfig, ConsentPolicy
+from bot.clock import CallClock, ManualClock
+from bot.control import callmedia, endings, live, registry
+from bot.control.callmedia import MediaServices
+from bot.control.capture import Actor
+from bot.control.live import LiveServices, LiveSession
+from bot.control.registry import LiveSessions
+from bot.errors import ProblemError, StorageUnavailable
+from bot.events import AudioFrame, CapturedAudio, EndReason, Pcm, Role, Word
+from bot.media.pipeline import LanePipeline
+from bot.media.room import ControlMessage, Member, Room, RoomListener
+from bot.store import ground
+from bot.store.bus import Bus
+from bot.store.clinic_store import ClinicStore
+from bot.store.db import Database
+from bot.store.sessions import NewParticipant, NewSession, SessionStore
+from bot.store.vault import FileVault
+from tests.unit.control.rooms import Page
+from tests.unit.media.fakes import ScriptedVad
+
+DOCTOR, CLIENT, PARENT, HELPER = "dr", "cl", "gd", "in"
+ROLES = {DOCTOR: Role.CLINICIAN, CLIENT: Role.CLIENT, PARENT: Role.GUARDIAN, HELPER: Role.INTERPRETER}
+PAUSE_ALL, WITHHOLD = "pause-all", "withhold"
+ABSENT_S, ALONE_S = 2, 600
+STEP_S = 0.125
+"""Time moves by eighths of a second, which a float holds exactly: no clock is a sample off another."""
+CALM = 12
+"""Turns of the loop without anything under way after which nothing more goes on by itself."""
+
+
+def sound(start: int, end: int) -> Pcm:
+    """What every microphone hears: samples that tell where they belong, a second of speech, half a second of none."""
+    at = np.arange(start, end)
+    return np.where(at // 8000 % 3 < 2, at % 20_000 + 2_000, 0).astype(np.int16)
+
+
+class HeldDatabase(Database):
+    """The real database, which a test can make slow, fail, or be the last thing a process did."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.busy = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._open = asyncio.Event()
+        self._open.set()
+        self.passing: int | None = None
+        """Transactions to come until all stall."""
+        self.failing = self.sparing = 0
+        """Writes to come that fail, and how many before them do not."""
+        self.kill_in: int | None = None
+        """Writes to come until the process is killed."""
+        self.kill_after = False
+        """It is killed after that write rather than before it."""
+        self.killed = asyncio.Event()
+
+    def stall(self, after: int = 0) -> None:
+        """Nothing is read or written any more, after so many transactions."""
+        self.passing = after
+
+    def go_on(self) -> None:
+        """It works again."""
+        self.passing, self.failing, self.sparing, self.kill_in = None, 0, 0, None
+        self._open.set()
+
+    async def _turn(self) -> None:
+        if self.passing is not None:
+            self.passing -= 1
+            if self.passing < 0:
+                self._open.clear()
+        await self._open.wait()
+
+    async def _dead(self) -> None:
+        self.killed.set()
+        await asyncio.Event().wait()
+
+    def _kills(self) -> bool:
+        if self.kill_in is None:
+            return False
+        self.kill_in -= 1
+        return self.kill_in <= 0
+
+    @asynccontextmanager
+    async def _transaction(self, begin: str, *, commit: bool) -> AsyncIterator[Any]:
+        if self.killed.is_set():
+            await self._dead()
+        await self._turn()
+        kills = commit and self._kills()
+        if kills and not self.kill_after:
+            await self._dead()
+        if commit and self.sparing:
+            self.sparing -= 1
+        elif commit and self.failing:
+            self.failing -= 1
+            raise StorageUnavailable("database", "full")
+        self.busy += 1
+        self.idle.clear()
+        try:
+            async with super()._transaction(begin, commit=commit) as session:
+                yield session
+        finally:
+            self.busy -= 1
+            if not self.busy:
+                self.idle.set()
+        if kills:
+            await self._dead()
+
+
+class PumpedScheduler(Scheduler):
+    """The real scheduler, which recognises when the test says so instead of on a thread of its own."""
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def pump(self) -> None:
+        while True:
+            with self._changed:
+                job = self._waiting.next_job(growing=False)
+            if job is None:
+                return
+            segment = segment_of(job.window, job.voice, self._recognised(job), *self._revision(job))
+            now_s = self._clock.monotonic_s()
+            self._done(job, segment, failed=False, took_s=0.0, now_s=now_s)
+
+
+class Instant:
+    """An engine that always hears the same word, as long as the window."""
+
+    name = "instant"
+
+    def recognise(self, pcm: Pcm, *, language: str, word_times: bool) -> Recognition:
+        words = (Word("yes", 0, len(pcm) // 16, 0.9),)
+        return Recognition("yes", words, 0.9, 0.1, 1.0, language)
+
+
+class Inline:
+    """The media thread's work, done at once."""
+
+    def __init__(self) -> None:
+        self.dead = False
+
+    def post(self, fn: Callable[..., object], *args: object) -> bool:
+        if not self.dead:
+            fn(*args)
+        return True
+
+
+class Sleeper:
+    """``asyncio`` for the modules that wait for time: their sleeps end when the test's clock says so."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self._asleep: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._numbers = itertools.count()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._asleep, (self._clock.monotonic_s() + seconds, next(self._numbers), future))
+        await future
+
+    async def to_thread(self, fn: Callable[..., Any], *args: Any) -> Any:
+        return fn(*args)
+
+    def wake(self) -> None:
+        while self._asleep and self._asleep[0][0] <= self._clock.monotonic_s() + 1e-6:
+            future = heapq.heappop(self._asleep)[2]
+            if not future.done():
+                future.set_result(None)
+
+
+class ScriptedRoom(Room):
+    """Connections without a network: it keeps what is sent, and says what people say."""
+
+    def __init__(self, **_given: Any) -> None:
+        self.listener: RoomListener | None = None
+        self.sent: list[tuple[str | None, Mapping[str, Any]]] = []
+
+    async def join(self, listener: RoomListener) -> None:
+        self.listener = listener
+
+    async def leave(self, reason: EndReason) -> None:
+        self.listener = None
+
+    async def receive(self, participant_id: str, on: bool) -> None:
+        pass
+
+    async def drop(self, participant_id: str) -> None:
+        pass
+
+    async def send(self, payload: bytes, to: str | None = None) -> None:
+        message = json.loads(payload)
+        if message["type"] == "ack":
+            self.sent.append((to, message))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Samples that a gate let through."""
+
+    participant_id: str
+    start: int
+    end: int
+
+
+@dataclass
+class Person:
+    """Somebody with a microphone."""
+
+    member: Member
+    page: Page | None = None
+    heard_to: int = 0
+    """Up to which sample their sound has been sent."""
+
+
+class NoBus:
+    """Nobody listens."""
+
+    async def publish(self, channel: str, payload: bytes) -> None:
+        pass
+
+
+@dataclass
+class Ground:
+    """What outlives every process: database, keys, disk, time."""
+
+    folder: Path
+    db: HeldDatabase
+    clock: ManualClock
+    sleeper: Sleeper
+    vault: FileVault
+    store: SessionStore
+    loop: asyncio.AbstractEventLoop
+    beside: sqlite3.Connection
+    kept: list[Kept] = field(default_factory=list)
+    lane_owner: dict[str, str] = field(default_factory=dict)
+
+    async def close(self) -> None:
+        self.beside.close()
+        await self.db.close()
+
+    def note(self, audio: CapturedAudio) -> None:
+        assert np.array_equal(audio.pcm, sound(audio.start_sample, audio.end_sample)), "sound out of its place"
+        self.kept.append(Kept(self.lane_owner[audio.lane_id], audio.start_sample, audio.end_sample))
+
+    def row(self, session_id: str) -> dict[str, Any]:
+        """The session as it is recorded, read past everything that may be held."""
+        found = dict(self.beside.execute("select * from sessions where id = ?", (session_id,)).fetchone())
+        people = self.beside.execute("select id, consent from participants where session_id = ?", (session_id,))
+        acks = self.beside.execute(
+            "select participant_id, message_id from control_messages where session_id = ?", (session_id,)
+        )
+        return found | {
+            "consents": {person["id"]: person["consent"] for person in people},
+            "acks": {(ack["participant_id"], ack["message_id"]) for ack in acks},
+        }
+
+
+async def open_ground(folder: Path, patch: pytest.MonkeyPatch) -> Ground:
+    """Database, keys and clock, and every module that waits on the test's time."""
+    clock = ManualClock()
+    db = HeldDatabase(f"sqlite+aiosqlite:///{folder / 'gate.db'}")
+    await db.open()
+    clinic = ClinicConfig(
+        id=PAUSE_ALL, name="Harbour", capture=CapturePolicy(clinician_absent_s=ABSENT_S, alone_s=ALONE_S)
+    )
+    other = clinic.model_copy(update={"id": WITHHOLD, "consent": ConsentPolicy(late_joiner="withhold_lane")})
+    await ClinicStore(db, clock).seed({PAUSE_ALL: clinic, WITHHOLD: other})
+    vault = FileVault(folder / "vault", bytes(range(32)))
+    sleeper = Sleeper(clock)
+    beside = sqlite3.connect(folder / "gate.db", isolation_level=None)
+    beside.row_factory = sqlite3.Row
+    store = SessionStore(db, vault, clock)
+    made = Ground(folder, db, clock, sleeper, vault, store, asyncio.get_running_loop(), beside)
+
+    class CountedPipeline(LanePipeline):
+        def captured(self, audio: CapturedAudio) -> None:
+            made.note(audio)
+            super().captured(audio)
+
+    for module in (callmedia, endings, live, ground):
+        patch.setattr(module, "asyncio", sleeper)
+    patch.setattr(callmedia, "BuiltinRoom", ScriptedRoom)
+    patch.setattr(callmedia, "LanePipeline", CountedPipeline)
+    return made
+
+
+class GateWorld:
+    """One session on its ground, served by one process after another."""
+
+    def __init__(self, on: Ground) -> None:
+        self.on = on
+        self.clock = on.clock
+        self.people = {who: Person(Member(who, role, who)) for who, role in ROLES.items()}
+        self.after: list[tuple[str, str]] = []
+        """What was handed to the workflow: ``finish`` or ``discard``, and the session."""
+        self.session_id = ""
+        self.delay_s = 0.0
+        """How long sound is on its way."""
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self._clock: CallClock | None = None
+        self.faults: list[BaseException] = []
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def open(self, clinic_id: str) -> None:
+        self.on.kept.clear()
+        people = tuple(NewParticipant(who, role, who) for who, role in ROLES.items())
+        record = await self.on.store.create(NewSession(clinic_id, clinician_user_id="usr_1", participants=people))
+        self.session_id = record.id
+        await self.begin_process()
+
+    async def begin_process(self) -> None:
+        self.worker = Inline()
+        self.scheduler = PumpedScheduler(Instant(), self.clock)
+        self.scheduler.start()
+        media = MediaServices(
+            clock=self.clock,
+            store=self.on.store,
+            vault=self.on.vault,
+            worker=cast("Any", self.worker),
+            vad=cast("Any", ScriptedVad()),
+            scheduler=self.scheduler,
+            spool_dir=self.on.folder / "spool",
+            ptime_ms=60,
+        )
+
+        async def begin(session_id: str) -> None:
+            self.after.append(("finish", session_id))
+
+        async def discard(session_id: str) -> None:
+            self.after.append(("discard", session_id))
+
+        services = LiveServices(
+            media=media, bus=cast("Bus", NoBus()), begin_aftercall=begin, discard_session=discard
+        )
+        self.sessions: LiveSessions = registry.LiveSessions(services)
+        self.on.store._listeners.clear()
+        self.live: LiveSession = await self.sessions.of(self.session_id)
+
+    async def crash(self) -> None:
+        """kill -9: nothing of the process goes on, and what it had not written is gone."""
+        self.on.db.killed.set()
+        self.worker.dead = True
+        while self.on.db.busy:
+            await self.on.db.idle.wait()
+        mine = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in mine:
+            task.cancel()
+        await asyncio.gather(*mine, return_exceptions=True)
+        self.tasks.clear()
+        for person in self.people.values():
+            person.page = None
+        self.on.db.killed.clear()
+        self.on.db.go_on()
+        await self.begin_process()
+
+    async def recover(self) -> None:
+        """What every start of a process does first."""
+        row = self.on.row(self.session_id)
+        mine = [r for r in await self.on.store.unfinished() if r.id == self.session_id]
+        if mine:
+            await self.sessions._recover(self.session_id, mine[0].capture)
+        assert row["id"] == self.session_id
+        self.live = await self.sessions.of(self.session_id)
+
+    async def close(self) -> None:
+        await self.crash()
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> int:
+        """The sample of this moment; 0 before the first Start."""
+        if self._clock is None and (since := self.on.row(self.session_id)["call_started_at"]) is not None:
+            self._clock = CallClock(self.clock, started_at=datetime.fromisoformat(since).replace(tzinfo=UTC))
+        return self._clock.now_sample() if self._clock is not None else 0
+
+    async def settle(self) -> None:
+        """Let everything go on that can."""
+        calm = 0
+        while calm < CALM:
+            self.scheduler.pump()
+            await asyncio.sleep(0)
+            calm += 1
+            if self.on.db.busy:
+                await self.on.db.idle.wait()
+                calm = 0
+
+    async def pass_time(self, seconds: float) -> None:
+        for _ in range(round(seconds / STEP_S)):
+            self.clock.advance(STEP_S)
+            self.hear()
+            self.on.sleeper.wake()
+            await self.settle()
+
+    def hear(self) -> None:
+        """Everybody's sound up to now, as far as it has arrived."""
+        media = self.live.media
+        if media is None:
+            return
+        to = max(0, self.now - int(self.delay_s * 16_000))
+        for who, person in self.people.items():
+            lane_id = media._lane_of.get(who)
+            if person.page is None or lane_id is None or not self.live.lobby.seats[who].admitted:
+                person.heard_to = to
+                continue
+            self.on.lane_owner[lane_id] = who
+            if to > person.heard_to:
+                media.frame(AudioFrame(lane_id, person.heard_to, sound(person.heard_to, to)))
+                person.heard_to = to
+
+    # -- people --------------------------------------------------------------------------------------------------------
+
+    def spawn(self, work: Any) -> asyncio.Task[Any]:
+        """Have something begin; what goes wrong in it, other than a refusal, is a fault."""
+        task: asyncio.Task[Any] = self.on.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.faults.append(error)
+
+
+    def come_in(self, who: str) -> None:
+        """Somebody opens their page; one that is refused closes again."""
+        person = self.people[who]
+        page = person.page = Page()
+
+        async def enter() -> None:
+            try:
+                await self.live.enter(person.member, page)
+            except ProblemError:
+                await self.live.exit(person.member, page)
+                person.page = None if person.page is page else person.page
+
+        self.spawn(enter())
+
+    def let_in(self, who: str, actor: Actor) -> None:
+        """The clinician lets somebody in; if that fails, they may try again."""
+
+        async def admit() -> None:
+            with contextlib.suppress(ProblemError):
+                await self.live.admit(actor, who)
+
+        self.spawn(admit())
+
+    def say(self, who: str, page: Page, message: Mapping[str, Any]) -> asyncio.Task[Any]:
+        return self.spawn(self.live.page_message(self.people[who].member, page, message))
+
+    def say_by_channel(self, who: str, message: Mapping[str, Any]) -> None:
+        room = self.room
+        assert room is not None
+        event = ControlMessage(who, json.dumps(message).encode())
+        self.on.loop.call_soon(self.live._on_room_event, event)
+
+    @property
+    def room(self) -> ScriptedRoom | None:
+        media = self.live.media
+        room = cast("ScriptedRoom | None", media.room if media is not None else None)
+        return room if room is not None and room.listener is not None else None
