@@ -215,8 +215,9 @@ class CallMedia:
         lane = self._lanes.get(frame.lane_id)
         if lane is None:
             return
-        if lane.absent_from is not None:
-            self._gap(lane, lane.absent_from, frame.start_sample - frame.lost_before, GapReason.ABSENT)
+        known = lane.pipeline.cursor
+        if lane.absent_from is not None and frame.end_sample > known:  # what comes too late ends no absence
+            self._gap(lane, lane.absent_from, max(frame.start_sample - frame.lost_before, known), GapReason.ABSENT)
             lane.absent_from = None
         if frame.lost_before >= GAP_SAMPLES and self._gates.get(lane.voice.participant_id) is GateState.OPEN:
             self._gap(lane, frame.start_sample - frame.lost_before, frame.start_sample, GapReason.LOST)

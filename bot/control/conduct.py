@@ -22,6 +22,7 @@ from bot.control.capture import (
     permit,
 )
 from bot.control.endings import Endings
+from bot.control.keeping import warning_of
 from bot.control.lobby import Seat
 from bot.control.moves import Answer
 from bot.errors import (
@@ -53,6 +54,9 @@ ON_FILE = "on_file"
 
 class Conduct(Endings):
     """A session whose capture can be conducted."""
+
+    _unfollowed: ConsentState | None = None
+    """An answer that is recorded, and what follows from it is not."""
 
     async def capture(self, actor: Actor, action: CaptureAction, *, message_id: str | None, seq: int | None) -> Ack:
         """Start, pause, resume, finish or discard."""
@@ -174,7 +178,7 @@ class Conduct(Endings):
                     raise PreconditionFailed("Consent is to the text shown in this session, and this is another one.")
                 decision = _as_it_is(seat.consent, decision)
                 await self._record_consent(seat, decision, method, text_version, actor)
-                await self._after_consent(decision, at)
+                await self._follow_consent(decision, at)
                 ack = Ack(self.view.state, ms_of(at), self.record.seq)
                 await self._acks.keep(actor.name, message_id, action, ack)
         except Overloaded:
@@ -187,6 +191,16 @@ class Conduct(Endings):
         await self.lobby.send_roster(self.bot_seat())
         await self._tell_state()
         return ack
+
+    async def _follow_consent(self, decision: ConsentState, at: int) -> None:
+        """Let capture follow an answer that is recorded. What the database does not take of it now comes later."""
+        self._unfollowed = decision
+        try:
+            await self._after_consent(decision, at)
+        except Overloaded as error:
+            self._on_fault(warning_of(error))
+        else:
+            self._unfollowed = None
 
     async def _after_consent(self, decision: ConsentState, at: int) -> None:
         if self.view.state is CaptureState.CONSENT_PENDING and decision is ConsentState.DECLINED and self._refused():
@@ -226,8 +240,8 @@ class Conduct(Endings):
         await self.lobby.send_roster(self.bot_seat())
         await self._tell_state()
 
-    async def _record_noes(self) -> None:
-        """Record the answers that the database did not take when they were given."""
+    async def _catch_up(self) -> None:
+        """Record what the database did not take when it happened: answers, what follows from them, a pause."""
         for participant_id in list(self._noes):
             async with self._lock:
                 answer = self._noes.get(participant_id)
@@ -236,12 +250,21 @@ class Conduct(Endings):
                 seat = self.lobby.seat(participant_id)
                 decision = _as_it_is(seat.consent, answer.decision)
                 await self._record_consent(seat, decision, answer.method, answer.text_version, answer.actor)
-                await self._after_consent(decision, self._now_sample())
+                await self._follow_consent(decision, self._now_sample())
+            await self._tell_state()
+        if self._unfollowed is not None:
+            async with self._lock:
+                await self._follow_consent(self._unfollowed, self._now_sample())
+            await self._tell_state()
+        if self._unrecorded:
+            async with self._lock:
+                if self._unrecorded:
+                    await self._move(self.view, self._since_sample, None)
             await self._tell_state()
 
     async def _watch_presence(self) -> None:
         """Carry out what :mod:`bot.control.watch` says of who is there."""
-        await self._record_noes()
+        await self._catch_up()
         verdict = watch.judge(
             self.view, self.lobby, self.config.capture, now_s=self._clock.monotonic_s(), call_ms=self.now_ms()
         )

@@ -157,8 +157,9 @@ class Moves(BotRun):
                 self.media.keep_gap(gap)
 
     def _hold_unrecorded(self, before: CaptureView, after: CaptureView, at: int) -> None:
-        """What was asked to be shut stays shut, since ``at`` at the latest, though the database does not know it yet."""
-        asked = {PauseReason.CLINICIAN} if before.state is CaptureState.CAPTURING or not after.reasons else after.reasons
+        """What was asked to be shut is shut from ``at`` on at the latest, though the database does not know it yet."""
+        kept = before.state is CaptureState.PAUSED and after.state is CaptureState.PAUSED
+        asked = after.reasons if kept else {PauseReason.CLINICIAN}
         self.view = CaptureView(CaptureState.PAUSED, before.reasons | asked)
         self._unrecorded = True
         if before.state is CaptureState.CAPTURING:

@@ -76,6 +76,11 @@ class LanePipeline:
         """See :meth:`bot.media.lane.Lane.set_state`."""
         return self._lane.set_state(state, at_sample)
 
+    @property
+    def cursor(self) -> int:
+        """The sample up to which everything is accounted for."""
+        return self._lane.cursor
+
     def ledger(self) -> Ledger:
         """The account up to the last sample that was rated as speech or silence: it closes at any moment."""
         return self._ledger

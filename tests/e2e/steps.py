@@ -32,7 +32,7 @@ async def sign_in(clinician: Person, served: Served) -> None:
 
 async def start_call(clinician: Person, button: str) -> str:
     """Make a session from the start page; the client's link."""
-    await clinician.page.get_by_label("Client").fill(CLIENT_NAME)
+    await clinician.page.get_by_role("textbox", name="Client").fill(CLIENT_NAME)
     await clinician.page.get_by_role("button", name=re.compile(f"^{button} (does not|asks)")).click()
     return await clinician.page.get_by_label(f"Link for {CLIENT_NAME}").input_value()
 

@@ -140,7 +140,8 @@ async def test_the_data_channel_begins_nothing_and_takes_up_what_was_paused(
             await call.client.control("start", by_channel=True)
         await call.client.consent("granted")
         assert await ask(place, call, "channel", "pause") is None
-        assert await ask(place, call, "channel", "start") is None
+        assert await ask(place, call, "channel", "start") == "invalid-transition", "a Start sent twice lifts no pause"
+        assert await ask(place, call, "channel", "resume") is None
         await call.clinician.until(lambda: call.clinician.state["words"] == "Recording", "recording")
         assert len(connections.made) == 2
         assert await ask(place, call, "channel", "discard") is None
@@ -189,13 +190,16 @@ async def test_an_answer_from_outside_the_room_begins_nothing(place: World, conn
         assert (answer.status_code, answer.json()["state"]) == (200, "consent_pending")
         # a pause taken back does not get round it either
         assert await ask(place, call, "socket", "pause") is None
-        assert await ask(place, call, "socket", "resume") is None
+        assert await ask(place, call, "socket", "resume") == "client-not-present"
         session = await place.get(f"/v1/sessions/{call.session_id}")
-        assert (session["capture"], session["pause_reasons"], session["audio"]) == ("paused", ["consent"], "absent")
+        reasons = ["clinician", "consent"]
+        assert (session["capture"], session["pause_reasons"], session["audio"]) == ("paused", reasons, "absent")
 
         back = Peer(place.url, call.session_id, call.client._token, recording=call.client._recording)
         try:
             await back.join()
+            await call.clinician.until(lambda: _is_present(call, CLIENT), "the client to be back")
+            assert await ask(place, call, "socket", "resume") is None
             await call.clinician.until(lambda: call.clinician.state["capture"] == "capturing", "recording to begin")
         finally:
             await back.leave()

@@ -84,7 +84,7 @@ class Model:
         self.said.append(said)
         if said.allowed and said.kind in SHUTS:
             said.ban = self.shut(self.hold, said)
-        elif said.allowed and said.kind in {"declined", "revoked"}:
+        elif said.allowed and said.kind in {"declined", "revoked", "expired"}:
             said.ban = self.shut(self.own[said.who], said)
 
     def shut(self, bans: list[Ban], said: Said) -> Ban:

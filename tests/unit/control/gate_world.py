@@ -28,7 +28,7 @@ from bot.asr.engine import Recognition
 from bot.asr.scheduler import Scheduler
 from bot.clinics import CapturePolicy, ClinicConfig, ConsentPolicy
 from bot.clock import CallClock, ManualClock
-from bot.control import callmedia, endings, live, registry
+from bot.control import callmedia, endings, keeping, live, registry
 from bot.control.callmedia import MediaServices
 from bot.control.capture import Actor
 from bot.control.live import LiveServices, LiveSession
@@ -268,6 +268,7 @@ class Ground:
     async def close(self) -> None:
         self.beside.close()
         await self.db.close()
+        self.vault._open.clear()  # each key holds a file open
 
     def note(self, audio: CapturedAudio) -> None:
         assert np.array_equal(audio.pcm, sound(audio.start_sample, audio.end_sample)), "sound out of its place"
@@ -308,7 +309,7 @@ async def open_ground(folder: Path, patch: pytest.MonkeyPatch) -> Ground:
             made.note(audio)
             super().captured(audio)
 
-    for module in (callmedia, endings, live, ground):
+    for module in (callmedia, endings, keeping, live, ground):
         patch.setattr(module, "asyncio", sleeper)
     patch.setattr(callmedia, "BuiltinRoom", ScriptedRoom)
     patch.setattr(callmedia, "LanePipeline", CountedPipeline)
