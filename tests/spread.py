@@ -34,6 +34,7 @@ def lane_of(nodeid: str) -> str:
 
 SPOKEN = {
     "test_absence.py",
+    "test_access.py",
     "test_bench_pause.py",
     "test_builtin_room.py",
     "test_call_crash.py",

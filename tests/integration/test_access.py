@@ -244,10 +244,10 @@ async def conducted(place: World, tried: Tried, door: str) -> None:
             for action in actions:
                 if (door, action) == (CHANNEL, "start"):
                     await session.peers[CLINICIAN].control("start")
-                    clinician = session.peers[CLINICIAN]
-                    await clinician.until(lambda one=clinician: one.channel_open, "the data channel")  # type: ignore[misc]
-                    continue
-                await tried.cell(session, rows[action], door, CLINICIAN)
+                else:
+                    await tried.cell(session, rows[action], door, CLINICIAN)
+                for peer in session.peers.values() if action == "start" else ():
+                    await peer.until(lambda peer=peer: peer.channel_open, "the data channel")  # type: ignore[misc]
             wanted = {"finish": "finished", "discard": "discarded"}[actions[-1]]
             assert (await state_of(session))["capture"] == wanted, (door, actions)
 
