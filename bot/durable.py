@@ -254,7 +254,10 @@ def _slug_of(error: QuietnoteError) -> str:
 
 
 def reason_of(error: Exception) -> str | None:
-    """The reason of a step that failed at once, also when it is read back from the engine; None after several tries."""
+    """The reason of a step that failed: of one that was tried several times the last, unless it is read back later."""
+    tries = getattr(error, "errors", None)
+    if tries:
+        error = tries[-1]
     name = getattr(error, "name", type(error).__name__)
     return str(error) if name == StepFailed.__name__ else None
 

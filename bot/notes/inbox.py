@@ -18,7 +18,7 @@ class InboxKind(StrEnum):
 
 PLAIN: Mapping[InboxKind, str] = {
     InboxKind.DRAFT_READY: "The draft note is ready for review.",
-    InboxKind.FAILED: "The note could not be generated. The transcript is kept; try again.",
+    InboxKind.FAILED: "The note could not be generated. The transcript is kept. You can type a summary.",
     InboxKind.TRANSCRIPT_EXPIRING: "The transcript will soon be permanently deleted; review the note before then.",
 }
 FAILURES: Mapping[str, str] = {

@@ -41,6 +41,8 @@ NOTICE = (
     "Written by the language model {model} from the session's record; "
     "each sentence was held against the lines it names."
 )
+EMPTY = "The model wrote nothing here that could be kept."
+"""Stands in an empty section: that something was not discussed is more than a model's silence says."""
 IN_PARTS = " The session was longer than the model can take in at once, so it was read in {parts} parts."
 
 
@@ -101,7 +103,7 @@ class OpenAiWriter:
             template_version=template.version,
             writer=self.name,
             sections=tuple(
-                NoteSection(s.key, s.title, tuple(_once(sections[s.key])), holes.placeholder(s.placeholder))
+                NoteSection(s.key, s.title, tuple(_once(sections[s.key])), EMPTY)
                 for s in template.sections
             ),
             held_back=tuple(held),

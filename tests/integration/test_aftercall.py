@@ -171,6 +171,14 @@ async def test_a_failed_note_keeps_its_transcript_and_may_be_tried_again(world: 
     assert len(await world.store.receipts(session_id)) == 1
 
 
+async def test_a_failure_that_stays_is_told_by_its_last_cause(world: World) -> None:
+    session_id = await world.capture()
+    await world.finish(session_id)
+    world.writer_failures = [NoteGenerationFailed(cause="endpoint-busy") for _ in range(8)]
+    await run(world, session_id)
+    assert await inbox(world) == [("failed", "endpoint-busy")]
+
+
 async def test_what_cannot_succeed_is_not_tried_again(world: World) -> None:
     session_id = await world.capture()
     await world.finish(session_id)

@@ -21,7 +21,7 @@ from bot.events import NoteDraft, SentenceStatus, TextInput
 from bot.notes import evidence
 from bot.notes.evidence import check
 from bot.notes.factory import choose
-from bot.notes.writer import NEVER_HERE
+from bot.notes.writer import EMPTY, NEVER_HERE
 from tests.unit.notes.sessions import TEMPLATES, THERAPY, request, section, sentences, texts
 
 SECRET_WORDS = "my mother moved in"
@@ -128,6 +128,12 @@ async def test_what_is_sent(model: Model) -> None:
     prefix = call["messages"][1]["content"].split("Section: ")[0]
     assert all(c["messages"][1]["content"].startswith(prefix) for c in model.calls)
     assert told == [("writing", 0, 4), ("data", 1, 4), ("risk", 2, 4), ("assessment", 3, 4), ("plan", 4, 4)]
+
+
+async def test_what_a_model_leaves_out_is_not_said_to_be_undiscussed(model: Model) -> None:
+    model.script = model.says()
+    draft = await write(model)
+    assert {made.placeholder for made in draft.sections} == {EMPTY}
 
 
 async def test_invented_ids_are_held_back(model: Model) -> None:
