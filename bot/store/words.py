@@ -138,7 +138,10 @@ class WordStore(Ground):
             lane.committed_through_sample = max(lane.committed_through_sample, segment.committed_through_sample)
 
     async def add_gap(self, session_id: str, gap: Gap) -> None:
-        """Keep a stretch without words; a very short one, the same again, or a purged transcript's is no change."""
+        """Keep a stretch without words; a very short one, or a purged transcript's, is no change.
+
+        What begins where a kept gap of that person and reason begins is that gap again: the later end stands.
+        """
         if gap.end_ms - gap.start_ms < MIN_GAP_MS:
             return
         async with self._db.write() as db:
@@ -147,14 +150,15 @@ class WordStore(Ground):
                 raise NotFound
             if session.transcript == TranscriptState.PURGED:
                 return
-            same = select(GapRow.id).where(
+            same = select(GapRow).where(
                 GapRow.session_id == session_id,
                 GapRow.participant_id.is_not_distinct_from(gap.participant_id),
                 GapRow.start_ms == gap.start_ms,
-                GapRow.end_ms == gap.end_ms,
                 GapRow.reason == gap.reason.value,
             )
-            if await db.scalar(same.limit(1)) is None:
+            if (kept := await db.scalar(same.limit(1))) is not None:
+                kept.end_ms = max(kept.end_ms, gap.end_ms)
+            else:
                 db.add(
                     GapRow(
                         id=new_id("gap"),

@@ -269,6 +269,19 @@ async def test_a_session_without_words_has_no_transcript_to_purge(store: Session
         await store.purge_transcript("ses_unknown", "discarded")
 
 
+async def test_a_gap_stated_again_is_one_with_the_later_end(store: SessionStore, session: SessionRecord) -> None:
+    for end_ms in (1500, 2000, 1800):
+        await store.add_gap(session.id, Gap(1000, end_ms, GapReason.PAUSED))
+    await store.add_gap(session.id, Gap(1000, 1500, GapReason.INTERRUPTED))
+    await store.add_gap(session.id, Gap(1000, 1500, GapReason.PAUSED, "cl"))
+    gaps = (await store.transcript(session.id)).gaps
+    assert sorted((gap.reason, gap.participant_id or "", gap.end_ms) for gap in gaps) == [
+        ("interrupted", "", 1500),
+        ("paused", "", 2000),
+        ("paused", "cl", 1500),
+    ]
+
+
 async def test_a_restart_keeps_everything(
     store: SessionStore, session: SessionRecord, lane: LaneRecord, db: Database, db_url: str, tmp_path: Path
 ) -> None:
