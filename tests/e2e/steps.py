@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from playwright.async_api import expect
+from playwright.async_api import Playwright, expect
 
-from tests.e2e.browsers import Person
+from tests.e2e.browsers import PHONE, Person, person
 from tests.e2e.conftest import Served
 
 BOT = "qn-people [data-participant='bot']"
@@ -56,11 +59,33 @@ async def recording(clinician: Person, client: Person, served: Served) -> str:
     await sign_in(clinician, served)
     link = await start_call(clinician, "Start Call")
     await let_in(clinician, client, link)
+    await agreed(clinician, client)
+    return session_of(clinician)
+
+
+async def agreed(clinician: Person, client: Person) -> None:
+    """Recording is started and agreed to, and both see it."""
     await clinician.press("Start recording")
     await client.press("I agree to recording")
     for somebody in (clinician, client):
         await somebody.sees("Recording")
-    return session_of(clinician)
+
+
+async def discard(clinician: Person) -> None:
+    """End the recording so that nothing of it is left for other tests to find."""
+    await clinician.press("Discard")
+    await clinician.page.get_by_role("dialog").get_by_role("button", name="Discard", exact=True).click()
+    await expect(clinician.page.get_by_text("Nothing of this recording is kept.")).to_be_visible()
+
+
+@asynccontextmanager
+async def two_people(playwright: Playwright, microphones: Mapping[str, Path]) -> AsyncIterator[tuple[Person, Person]]:
+    """A clinician at a desk and a client with a phone, each with a microphone."""
+    async with (
+        person(playwright, microphone=microphones["clinician"]) as clinician,
+        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
+    ):
+        yield clinician, client
 
 
 async def api(clinician: Person, path: str) -> tuple[int, Any]:

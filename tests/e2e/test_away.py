@@ -15,9 +15,9 @@ pytest.importorskip("playwright.async_api", reason="the browser tests need the e
 
 from playwright.async_api import Playwright, expect
 
-from tests.e2e.browsers import PHONE, Person, person
+from tests.e2e.browsers import Person
 from tests.e2e.conftest import Served
-from tests.e2e.steps import CLIENT_NAME, api, recording
+from tests.e2e.steps import CLIENT_NAME, api, recording, two_people
 
 SECOND = 16_000
 MICROPHONE = """
@@ -76,10 +76,7 @@ async def until_captured(clinician: Person, served: Served, session: str, role: 
 async def test_a_phone_that_is_locked_is_absent_until_it_is_unlocked(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         session = await recording(clinician, client, served)
         row = clinician.page.locator("qn-people .person", has_text=CLIENT_NAME)
         ledger = clinician.page.locator(".ledger")
@@ -112,10 +109,7 @@ async def test_a_phone_that_is_locked_is_absent_until_it_is_unlocked(
 async def test_a_microphone_that_the_system_takes_is_absent_and_said_to_both(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         await client.page.add_init_script(MICROPHONE)
         session = await recording(clinician, client, served)
         before = await lanes_of(clinician, served, session)

@@ -16,7 +16,7 @@ from bot.demo.dialogue import Dialogue
 from bot.store import receipts
 from tests.e2e.browsers import NARROW, PHONE, WIDE, Person, person
 from tests.e2e.conftest import Served
-from tests.e2e.steps import BOT, CLIENT_NAME, api, let_in, session_of, sign_in, start_call
+from tests.e2e.steps import BOT, CLIENT_NAME, api, let_in, session_of, sign_in, start_call, two_people
 
 
 def vocabulary(spoken: Dialogue) -> set[str]:
@@ -27,10 +27,7 @@ def vocabulary(spoken: Dialogue) -> set[str]:
 async def test_a_whole_call(
     served: Served, playwright: Playwright, microphones: dict[str, Path], spoken: Dialogue
 ) -> None:
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         await sign_in(clinician, served)
         link = await start_call(clinician, "Start Call")
         session = session_of(clinician)
@@ -186,10 +183,7 @@ async def narrowed(page: Page) -> None:
 async def test_a_client_who_declines_and_one_who_withdraws(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         await sign_in(clinician, served)
         link = await start_call(clinician, "Start Call with Transcription")
         await expect(clinician.page.get_by_text("Recording starts when your client is here")).to_be_visible()

@@ -16,7 +16,7 @@ from playwright.async_api import Locator, Playwright, ViewportSize, expect
 
 from tests.e2e.browsers import PHONE, Person, person
 from tests.e2e.conftest import Served
-from tests.e2e.steps import CLIENT_NAME, let_in, session_of, sign_in, start_call
+from tests.e2e.steps import CLIENT_NAME, discard, let_in, session_of, sign_in, start_call, two_people
 
 INVITED = {
     "clinician": "Demo Clinician",
@@ -131,10 +131,7 @@ async def test_the_waiting_room_names_everybody_who_is_invited(served: Served, p
 async def test_a_yes_is_to_the_text_that_was_read(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         await client.page.add_init_script(EARLIER_WELCOME)
         await sign_in(clinician, served)
         await let_in(clinician, client, await start_call(clinician, "Start Call with Transcription"))
@@ -180,7 +177,5 @@ async def test_a_yes_is_to_the_text_that_was_read(
         for somebody in (clinician, client):
             await somebody.sees("Recording")
         assert answers(served, session)[2:] == [("granted", version, digest)]
-        await clinician.press("Discard")
-        await clinician.page.get_by_role("dialog").get_by_role("button", name="Discard", exact=True).click()
-        await expect(clinician.page.get_by_text("Nothing of this recording is kept.")).to_be_visible()
+        await discard(clinician)
         assert clinician.complaints == client.complaints == []

@@ -11,9 +11,9 @@ pytest.importorskip("playwright.async_api", reason="the browser tests need the e
 
 from playwright.async_api import Playwright, expect
 
-from tests.e2e.browsers import PHONE, Person, person
+from tests.e2e.browsers import Person
 from tests.e2e.conftest import Served
-from tests.e2e.steps import CLIENT_NAME, let_in, session_of, sign_in, start_call
+from tests.e2e.steps import CLIENT_NAME, agreed, let_in, session_of, sign_in, start_call, two_people
 
 CLAIMS = re.compile("paused|recording|hears|connecting", re.IGNORECASE)
 SAID = (
@@ -37,18 +37,12 @@ async def claims_nothing(somebody: Person) -> None:
 async def test_a_page_that_was_replaced_and_people_who_are_away(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         await sign_in(clinician, served)
         link = await start_call(clinician, "Start Call")
         session = session_of(clinician)
         await let_in(clinician, client, link)
-        await clinician.press("Start recording")
-        await client.press("I agree to recording")
-        for somebody in (clinician, client):
-            await somebody.sees("Recording")
+        await agreed(clinician, client)
 
         # the clinician opens the call in another tab, even while a question is open, and takes it back
         await clinician.press("Discard")
@@ -98,10 +92,7 @@ async def test_a_page_that_was_replaced_and_people_who_are_away(
 async def test_a_session_in_which_nothing_was_said_says_so(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         await sign_in(clinician, served)
         await let_in(clinician, client, await start_call(clinician, "Start Call"))
         for somebody in (clinician, client):

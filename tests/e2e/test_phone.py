@@ -14,7 +14,7 @@ from playwright.async_api import Playwright, expect
 
 from tests.e2e.browsers import PHONE, Person, person
 from tests.e2e.conftest import Served
-from tests.e2e.steps import CLIENT_NAME, let_in, recording, sign_in, start_call
+from tests.e2e.steps import CLIENT_NAME, discard, let_in, recording, sign_in, start_call, two_people
 
 HIT = """
 button => {
@@ -144,19 +144,14 @@ async def test_the_sheet_leaves_every_control_within_reach(
         await expect(pill).to_contain_text("you withdrew consent")
         await expect(pill).to_have_accessible_name(re.compile("^Status: Paused, since .+, you withdrew consent$"))
         assert await pill.evaluate(LINES) == 2
-        await clinician.press("Discard")
-        await clinician.page.get_by_role("dialog").get_by_role("button", name="Discard", exact=True).click()
-        await expect(clinician.page.get_by_text("Nothing of this recording is kept.")).to_be_visible()
+        await discard(clinician)
         assert clinician.complaints == client.complaints == []
 
 
 async def test_signalling_that_comes_too_late_is_nobodys_trouble(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         for somebody in (clinician, client):
             await somebody.page.add_init_script(REMEMBER_SOCKET)
         await sign_in(clinician, served)
@@ -201,10 +196,7 @@ async def test_a_clinician_who_opens_their_own_link_comes_to_their_own_side(
         "room": {"transport": "builtin"},
         "participants": [{"id": role, "role": role, "display_name": name} for role, name in people],
     }
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         made = await client.page.request.post(
             f"{served.url}/v1/sessions", data=body, headers={"Authorization": "Bearer dev"}
         )
@@ -221,18 +213,13 @@ async def test_a_clinician_who_opens_their_own_link_comes_to_their_own_side(
         # the page of before, with the token that this tab kept
         await clinician.page.goto(f"{served.url}/join/{answer['session']['id']}")
         await expect(clinician.page).to_have_url(f"{served.url}/call/{answer['session']['id']}")
-        await clinician.press("Discard")
-        await clinician.page.get_by_role("dialog").get_by_role("button", name="Discard", exact=True).click()
-        await expect(clinician.page.get_by_text("Nothing of this recording is kept.")).to_be_visible()
+        await discard(clinician)
 
 
 async def test_start_before_the_client_is_here_is_said_at_the_control_and_focus_stays(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         await sign_in(clinician, served)
         link = await start_call(clinician, "Start Call")
         await clinician.press("Start recording")
@@ -266,10 +253,7 @@ async def test_the_start_page_fills_its_rows_with_one_request(served: Served, pl
 async def test_the_inbox_says_generating_while_the_note_is_made(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         session = await recording(clinician, client, served)
         final = clinician.page.locator(".caption[data-final='true']")
         await expect(final.first).to_be_attached(timeout=60_000)

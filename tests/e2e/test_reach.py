@@ -10,9 +10,9 @@ pytest.importorskip("playwright.async_api", reason="the browser tests need the e
 
 from playwright.async_api import Locator, Playwright, expect
 
-from tests.e2e.browsers import PHONE, Person, person
+from tests.e2e.browsers import Person, person
 from tests.e2e.conftest import Served
-from tests.e2e.steps import CLIENT_NAME, let_in, sign_in, start_call
+from tests.e2e.steps import CLIENT_NAME, discard, let_in, sign_in, start_call, two_people
 
 CLOSED_NETWORK = """
 (() => {
@@ -44,10 +44,7 @@ def notice(somebody: Person, title: str) -> Locator:
 async def test_each_connection_that_does_not_come_up_is_said_until_it_does(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         await client.page.add_init_script(CLOSED_NETWORK)
         await sign_in(clinician, served)
         await let_in(clinician, client, await start_call(clinician, "Start Call"))
@@ -77,9 +74,7 @@ async def test_each_connection_that_does_not_come_up_is_said_until_it_does(
         for somebody in (clinician, client):
             await expect(somebody.page.locator(".tiles .tile[data-picture='yes']")).to_have_count(1, timeout=SAID_MS)
             await expect(somebody.page.locator(".notice")).to_have_count(0)
-        await clinician.press("Discard")
-        await clinician.page.get_by_role("dialog").get_by_role("button", name="Discard", exact=True).click()
-        await expect(clinician.page.get_by_text("Nothing of this recording is kept.")).to_be_visible()
+        await discard(clinician)
         assert clinician.complaints == client.complaints == []
 
 

@@ -10,9 +10,21 @@ pytest.importorskip("playwright.async_api", reason="the browser tests need the e
 
 from playwright.async_api import Page, Playwright, expect
 
-from tests.e2e.browsers import PHONE, Person, person
+from tests.e2e.browsers import Person
 from tests.e2e.conftest import Served
-from tests.e2e.steps import BOT, CLIENT_NAME, admit, api, let_in, recording, session_of, sign_in, start_call
+from tests.e2e.steps import (
+    BOT,
+    CLIENT_NAME,
+    admit,
+    api,
+    discard,
+    let_in,
+    recording,
+    session_of,
+    sign_in,
+    start_call,
+    two_people,
+)
 
 COUNT_CONNECTIONS = """
     const made = (window.connections = []);
@@ -45,21 +57,11 @@ async def has_no_bot(clinician: Person, served: Served) -> None:
     assert (session["bot"], session["capture"], session["audio"], session["lanes"]) == ("absent", "off", "absent", [])
 
 
-async def discard(clinician: Person) -> None:
-    """End the recording so that nothing of it is left for other tests to find."""
-    await clinician.press("Discard")
-    await clinician.page.get_by_role("dialog").get_by_role("button", name="Discard", exact=True).click()
-    await expect(clinician.page.get_by_text("Nothing of this recording is kept.")).to_be_visible()
-
-
 @pytest.mark.parametrize("button", ["Start Call", "Start Call with Transcription"])
 async def test_both_buttons_begin_without_a_bot_and_start_brings_it(
     served: Served, playwright: Playwright, microphones: dict[str, Path], button: str
 ) -> None:
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         for somebody in (clinician, client):
             await somebody.page.add_init_script(COUNT_CONNECTIONS)
         await sign_in(clinician, served)
@@ -97,10 +99,7 @@ async def test_both_buttons_begin_without_a_bot_and_start_brings_it(
 async def test_a_call_without_transcription_has_one_connection_and_no_bot(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         for somebody in (clinician, client):
             await somebody.page.add_init_script(COUNT_CONNECTIONS)
         await sign_in(clinician, served)
@@ -114,10 +113,7 @@ async def test_a_call_without_transcription_has_one_connection_and_no_bot(
 async def test_a_microphone_that_stops_sending_is_said_to_both_and_taken_back(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         await client.page.add_init_script(COUNT_CONNECTIONS)
         await recording(clinician, client, served)
         row = clinician.page.locator("qn-people .person", has_text=CLIENT_NAME)
@@ -147,10 +143,7 @@ async def test_a_microphone_that_stops_sending_is_said_to_both_and_taken_back(
 async def test_after_a_no_a_summary_can_be_typed(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
-    async with (
-        person(playwright, microphone=microphones["clinician"]) as clinician,
-        person(playwright, microphone=microphones["client"], viewport=PHONE) as client,
-    ):
+    async with two_people(playwright, microphones) as (clinician, client):
         await sign_in(clinician, served)
         await let_in(clinician, client, await start_call(clinician, "Start Call with Transcription"))
         await client.press("I decline")

@@ -13,7 +13,9 @@ from bot.control import stage
 from tests.integration.call_world import CLIENT, CLINICIAN, two_people, world
 
 
-async def test_words_that_are_behind_are_said_to_be_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def go(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """The recogniser waits until this is set."""
     go = threading.Event()
     real = WhisperEngine.recognise
 
@@ -22,6 +24,12 @@ async def test_words_that_are_behind_are_said_to_be_so(tmp_path: Path, monkeypat
         return real(engine, pcm, language=language, word_times=word_times)
 
     monkeypatch.setattr(WhisperEngine, "recognise", recognise)
+    return go
+
+
+async def test_words_that_are_behind_are_said_to_be_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, go: threading.Event
+) -> None:
     monkeypatch.setattr(stage, "LATE_MS", 500)
     async with world(tmp_path / "data") as place:
         spoken = {CLINICIAN: place.cut(CLINICIAN, (0, 400)), CLIENT: place.cut(CLIENT, (4_000, 11_900))}
@@ -47,15 +55,7 @@ async def test_words_that_are_behind_are_said_to_be_so(tmp_path: Path, monkeypat
             await call.clinician.control("discard")
 
 
-async def test_a_withdrawal_takes_back_what_waits_for_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    go = threading.Event()
-    real = WhisperEngine.recognise
-
-    def recognise(engine: WhisperEngine, pcm: Any, *, language: str, word_times: bool = False) -> Any:
-        assert go.wait(60)
-        return real(engine, pcm, language=language, word_times=word_times)
-
-    monkeypatch.setattr(WhisperEngine, "recognise", recognise)
+async def test_a_withdrawal_takes_back_what_waits_for_words(tmp_path: Path, go: threading.Event) -> None:
     async with world(tmp_path / "data") as place:
         spoken = {CLINICIAN: place.cut(CLINICIAN, (0, 400)), CLIENT: place.cut(CLIENT, (4_000, 8_200))}
         async with two_people(place, spoken) as call:
