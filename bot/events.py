@@ -115,6 +115,8 @@ class PauseReason(StrEnum):
     NETWORK = "network"
     CLINICIAN_ABSENT = "clinician_absent"
     CLIENT_ABSENT = "client_absent"
+    STORAGE = "storage"
+    """What is captured could be kept nowhere: see docs/adr/0013."""
 
 
 class AudioState(StrEnum):
@@ -171,6 +173,8 @@ class AudioFrame:
     pcm: Pcm
     lost_before: int = 0
     """Samples directly before ``start_sample`` that the sender sent and we never got (from sequence gaps)."""
+    late: int = 0
+    """Samples by which sound of this source lags its place: what lies at ``p`` was spoken by ``p + late``."""
 
     @property
     def end_sample(self) -> int:

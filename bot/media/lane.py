@@ -3,6 +3,9 @@
 A lane walks along the call's clock and puts each sample under exactly one heading (:class:`bot.events.Ledger`). Gate
 states hold from a sample on; frames are cut there. Time in which no frame came is accounted for later, because sound
 spoken before a boundary may still be under way when the boundary is set.
+
+A sender's clock may run late against arrival (:attr:`bot.events.AudioFrame.late`). The gate then shuts earlier and
+opens later by so much, so that nothing spoken after a pause, or before a resume, lies on the captured side.
 """
 
 from __future__ import annotations
@@ -80,6 +83,8 @@ class Lane:
         self._state = GateState.OFF
         self._changes: deque[tuple[int, GateState]] = deque()
         """States to come, in order of the sample they hold from."""
+        self._late = 0
+        """See :attr:`bot.events.AudioFrame.late`."""
         self._lock = threading.Lock()
         """Guards ``_changes`` and ``_cursor`` against ``set_state``; never held while the sink is called."""
         self._in_stretch = False
@@ -116,6 +121,7 @@ class Lane:
 
     def gate(self, frame: AudioFrame) -> None:
         """Take a frame. The only function through which sound enters."""
+        self._late = frame.late
         pcm = frame.pcm
         late = min(self._cursor - frame.start_sample, len(pcm))
         if late > 0:
@@ -203,13 +209,19 @@ class Lane:
         self._switch_due()
         with self._lock:
             at = self._cursor
-            self._cursor = min(end, self._changes[0][0]) if self._changes else end
+            self._cursor = min(end, self._due()) if self._changes else end
             self._counts["elapsed"] += self._cursor - at
             return at, self._cursor
 
     def _next_change(self) -> int | None:
         with self._lock:
-            return self._changes[0][0] if self._changes else None
+            return self._due() if self._changes else None
+
+    def _due(self) -> int:
+        """The sample from which the next change holds, given how late sound comes. With the lock held."""
+        at, state = self._changes[0]
+        late = min(0, self._late) if state is GateState.OPEN else max(0, self._late)
+        return max(self._cursor, at - late)
 
     def _switch_due(self) -> None:
         while (change := self._next_change()) is not None and change <= self._cursor:
@@ -217,7 +229,8 @@ class Lane:
 
     def _switch(self) -> None:
         with self._lock:
-            at, state = self._changes.popleft()
+            at = self._due()
+            _, state = self._changes.popleft()
         if state is not GateState.OPEN and self._state is GateState.OPEN:
             self._end_stretch(_CLOSING[state], at=at)
         self._state = state

@@ -267,6 +267,6 @@ class LaneStream:
         pcm = pcm[: max(0, self._time.end - self._given)]
         if not len(pcm):
             return
-        frame = AudioFrame(self._lane_id, self._given, pcm, self._lost)
+        frame = AudioFrame(self._lane_id, self._given, pcm, self._lost, self._time.late)
         self._given, self._lost = frame.end_sample, 0
         self._deliver(frame)

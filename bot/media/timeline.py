@@ -10,6 +10,7 @@ fastest packet of the last seconds; when RTP time and arrival part by more than 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ SKEW_BLOCK = 160
 """While following drift, one sample in this many is repeated or left out (0.6 %)."""
 BUCKET = 1000 * SAMPLES_PER_MS
 """Drift is judged over one to two of these."""
+RECENT = 500 * SAMPLES_PER_MS
+"""How far back packets tell how late the lane runs: longer than a hold-up of one packet, short beside a pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,16 @@ class Timeline:
         self._bucket_start = 0
         self._lag_now: int | None = None
         self._lag_before: int | None = None
+        self._recent: deque[tuple[int, int]] = deque()
+        """Arrival and lag of the packets of the last :data:`RECENT`."""
+
+    @property
+    def late(self) -> int:
+        """How long after its place sound comes by the fastest way, negative when before: it was spoken by then.
+
+        A sender whose clock stood still for a moment (a replaced microphone) stays late until drift is made up for.
+        """
+        return min((lag for _, lag in self._recent), default=0)
 
     def place(self, packet: Timed) -> int:
         """Where the packet's end lies on the call's clock."""
@@ -87,6 +100,7 @@ class Timeline:
         self.next_ts = first
         self.anchored = True
         self._lag_now = self._lag_before = None
+        self._recent.clear()
 
     def advance(self, packet: Timed) -> None:
         """Go on to the end of ``packet``."""
@@ -97,6 +111,9 @@ class Timeline:
             self._lag_now, self._bucket_start = lag, packet.arrival
         else:
             self._lag_now = lag if self._lag_now is None else min(lag, self._lag_now)
+        self._recent.append((packet.arrival, lag))
+        while self._recent[0][0] < packet.arrival - RECENT:
+            self._recent.popleft()
         self.end = self.place(packet)
         self.next_ts = packet.end_ts
 
@@ -110,4 +127,5 @@ class Timeline:
         self.end += change
         self._lag_now -= change
         self._lag_before -= change
+        self._recent = deque((arrival, was - change) for arrival, was in self._recent)
         return change
