@@ -7,7 +7,7 @@ WORKDIR /src
 COPY requirements.build.lock requirements.runtime.lock ./
 RUN /opt/build/bin/pip install --require-hashes -r requirements.build.lock
 RUN /opt/quietnote/bin/pip install --require-hashes -r requirements.runtime.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY config ./config
 COPY bot ./bot
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \

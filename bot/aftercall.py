@@ -13,9 +13,17 @@ written to come to the same end however often it runs:
     erase     epoch, keys, copies, receipt;        converges to the one stored receipt          words go on; a sweep
               audio ``erased``                                                                  erases again
     draft     note ``queued``, ``generating``,     a stored draft stays; else written anew      note ``failed``, words
-              ``draft``; sealed                                                                 kept, may be retried
+              ``draft``; sealed                                                                 kept, may be asked for
+                                                                                                again
     deliver   inbox item, webhooks                 one item a draft or failure, by its key      begun again by a sweep
     ========  ===================================  ===========================================  ======================
+
+A note can be asked for by hand (:meth:`AfterCall.write_note`): the first one of a session that was not recorded, or
+another try. It is queued in the database first, and from there on the same workflow makes it. One that failed for a
+cause that may pass is asked for by the sweep, at growing waits (:data:`bot.notes.failures.AGAIN_AFTER_S`).
+
+Who takes their consent back with what was captured (:mod:`bot.store.withdrawals`) stops it wherever it is: what is
+under way is cancelled, and no later step finds anything to do.
 
 The workflow ends at the inbox. Destroying transcripts and overdue audio is :meth:`AfterCall.sweep`, run at start and on
 a schedule: a workflow asleep for days would not survive an upgrade. Step inputs and outputs, which the engine stores,
@@ -36,11 +44,15 @@ import structlog
 
 from bot.clinics import ClinicConfig, NoteChoice
 from bot.durable import Durable, reason_of
-from bot.errors import NoteGenerationFailed, TranscriptPurged
+from bot.errors import InvalidTransition, NoteGenerationFailed, TranscriptPurged
 from bot.events import AudioState, CaptureState, NoteDraft, NoteRequest, NoteState, TranscriptState
+from bot.notes import material
 from bot.notes.contract import NoteWriter
+from bot.notes.failures import AGAIN_AFTER_S, PASSING, failed
+from bot.notes.underway import Stopped, UnderWay
 from bot.store.erase import Eraser
 from bot.store.sessions import SessionRecord, SessionStore
+from bot.store.tries import BY_ITSELF
 
 log = structlog.get_logger()
 
@@ -62,8 +74,7 @@ TRANSCRIPTION_FAILED = "transcription-failed"
 NOTE_FAILED = NoteGenerationFailed.slug
 
 SETTLED_NOTES = frozenset({NoteState.DRAFT, NoteState.SIGNED, NoteState.AMENDED, NoteState.DISCARDED})
-FAILURES = frozenset({"note.failed", "transcript.failed", "transcript.ready", "transcript.absent"})
-"""Events that may bring a failure with them."""
+ASKED_FOR = frozenset({NoteState.QUEUED, NoteState.GENERATING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,8 @@ class AfterCallServices:
     check: Callable[[NoteDraft, NoteRequest], NoteDraft]
     """Hold a draft against its evidence."""
     encode: Callable[[NoteDraft], bytes]
+    end_unrecorded: Callable[[str], Awaitable[None]]
+    """End a session that was never recorded (capture ``off`` becomes ``finished``); any other is left alone."""
     progress: Callable[[str, str, int, int], Awaitable[None]] | None = None
     """Told (session id, step, done, total) while the workflow runs."""
     deliver: Callable[[str], Awaitable[None]] | None = None
@@ -91,6 +104,7 @@ class AfterCall:
         self, services: AfterCallServices, *, database_url: str, executor_id: str, retry_after_s: float = RETRY_AFTER_S
     ) -> None:
         self._services = services
+        self._under_way = UnderWay()
         self._engine = Durable(
             self._workflow,
             name="aftercall",
@@ -116,21 +130,46 @@ class AfterCall:
         unsettled = {record.id for record in await self._services.store.unfinished()}
         await self._engine.start(session_id, again=session_id in unsettled)
 
-    async def retry(self, session_id: str) -> None:
-        """Try a failed note again."""
-        record = await self._services.store.get(session_id)
-        if record.note is NoteState.FAILED:
-            await self._services.store.change(session_id, "note.queued", note=NoteState.QUEUED, failure_slug=None)
+    async def write_note(self, session_id: str, by: str) -> SessionRecord:
+        """Ask for a session's note; ``by`` is the id of who asks. The workflow makes it, or makes it again.
+
+        Raises NotFound, and InvalidTransition with a sentence for whoever asks; then nothing has changed.
+        """
+        store = self._services.store
+        record = await store.get(session_id)
+        material.refuse(record, running=material.undecided(record) and await self._engine.is_running(session_id))
+        if not material.is_there(await material.gather(store, record)):
+            raise InvalidTransition(material.NOTHING, state=record.note.value, cause="nothing-to-write-from")
+        if record.capture is CaptureState.OFF:
+            await self._services.end_unrecorded(session_id)
+        record = await store.queue_note(session_id, by=by)
+        await self._guarded("begin", session_id, self._begin_next(session_id))
+        return record
+
+    async def _begin_next(self, session_id: str) -> None:
+        """A run at its last steps takes up nothing new: the next one begins once it has ended."""
+        if await self._engine.is_running(session_id):
+            self._engine.own(self._guarded("begin", session_id, self._begin_after(session_id)))
+        else:
             await self.begin(session_id)
+
+    async def _begin_after(self, session_id: str) -> None:
+        await self._engine.wait(session_id)
+        await self.begin(session_id)
 
     async def wait(self, session_id: str) -> None:
         """Wait until the session's workflow has ended."""
         await self._engine.wait(session_id)
 
     async def discard(self, session_id: str) -> None:
-        """Destroy a discarded session's audio and every word of it. Idempotent."""
+        """Destroy the audio of a session that was discarded, or taken back, and every word of it. Idempotent.
+
+        What is being made of it is stopped first.
+        """
+        self._under_way.stop(session_id)
         await self._services.eraser.erase_audio(session_id)
         await self._services.store.purge_transcript(session_id, "discarded")
+        self._under_way.stop(session_id)  # a step that had looked just before began just after
 
     async def sweep(self) -> None:
         """Destroy what is due and take up what was left undone; at start, after :meth:`launch`, and on a schedule.
@@ -144,10 +183,14 @@ class AfterCall:
         for session_id in await store.due_purges():
             await self._guarded("purge", session_id, store.purge_transcript(session_id, "retention"))
         for record in await store.unfinished():
-            if record.capture is CaptureState.DISCARDED:
+            if record.capture is CaptureState.DISCARDED or record.withdrawn_by is not None:
                 await self._guarded("discard", record.id, self.discard(record.id))
-            elif record.capture is CaptureState.FINISHED and await self._engine.was_started(record.id):
+            elif record.capture is CaptureState.FINISHED and (
+                record.note in ASKED_FOR or await self._engine.was_started(record.id)
+            ):
                 await self._guarded("begin", record.id, self._take_up(record))
+        for session_id in await store.due_notes(PASSING, AGAIN_AFTER_S):
+            await self._guarded("note", session_id, self.write_note(session_id, BY_ITSELF))
         await self._guarded("prune", None, store.idempotency_prune())
 
     async def _force_erasure(self, session_id: str) -> None:
@@ -199,10 +242,15 @@ class AfterCall:
 
     async def _drain(self, session_id: str) -> dict[str, Any]:
         record = await self._services.store.get(session_id)
-        if record.audio is not AudioState.HELD or record.capture is not CaptureState.FINISHED:
+        heard = record.audio is AudioState.HELD and record.transcript is TranscriptState.LIVE
+        if not heard or record.capture is not CaptureState.FINISHED or record.withdrawn_by is not None:
             return _outcome(record.audio.value)
         await self._progress(session_id, "transcript", 0)
-        return _outcome(record.audio.value, await self._services.recognise_rest(session_id))
+        try:
+            made = await self._under_way.run(session_id, self._services.recognise_rest(session_id))
+        except Stopped:
+            made = 0
+        return _outcome(record.audio.value, made)
 
     async def _commit(self, session_id: str, *, drained: bool) -> dict[str, Any]:
         store = self._services.store
@@ -211,7 +259,7 @@ class AfterCall:
             slug = await self._why_no_words(session_id)
             if slug != record.failure_slug:
                 await store.change(session_id, "transcript.absent", failure_slug=slug)
-        if record.transcript is not TranscriptState.LIVE:
+        if record.transcript is not TranscriptState.LIVE or record.withdrawn_by is not None:
             return _outcome(record.transcript.value)
         try:
             segments = len((await store.transcript(session_id)).segments)
@@ -241,49 +289,38 @@ class AfterCall:
     async def _draft(self, session_id: str) -> dict[str, Any]:
         store = self._services.store
         record = await store.get(session_id)
-        if record.note in SETTLED_NOTES or record.transcript in {TranscriptState.PURGED, TranscriptState.FAILED}:
+        if record.note in SETTLED_NOTES or record.capture is CaptureState.DISCARDED:
             return _outcome(record.note.value)
-        if record.capture is CaptureState.DISCARDED or record.failure_slug in {NO_AUDIO, NO_WORDS}:
+        request = await material.gather(store, record)
+        if not material.is_there(request):
+            words_gone = record.transcript is TranscriptState.READY and record.failure_slug is None
+            if words_gone or record.note in ASKED_FOR:
+                raise failed("nothing-to-write-from")
             return _outcome(record.note.value)
         if record.note in {NoteState.ABSENT, NoteState.FAILED}:
             record = await store.change(session_id, "note.queued", note=NoteState.QUEUED, failure_slug=None)
         if record.note is NoteState.QUEUED:
             record = await store.change(session_id, "note.generating", note=NoteState.GENERATING)
-        request = await self._request(record)
         writer = self._services.writer_for(ClinicConfig.model_validate(record.snapshot).note)
         await self._progress(session_id, "draft", 0)
-        draft = self._services.check(await writer.write(request, self._writer_progress(session_id)), request)
+        writing = writer.write(request, self._writer_progress(session_id))
+        try:
+            written = await self._under_way.run(session_id, writing)
+        except Stopped:
+            return _outcome(NoteState.DISCARDED.value)
+        draft = self._services.check(written, request)
         content = self._services.encode(draft)
         await store.save_note(session_id, content)
         await self._progress(session_id, "draft", 1)
         return _outcome(NoteState.DRAFT.value, sha256=hashlib.sha256(content).hexdigest())
 
-    async def _request(self, record: SessionRecord) -> NoteRequest:
-        store = self._services.store
-        lanes = await store.lanes(record.id)
-        captured = max((lane.ledger.captured for lane in lanes), default=0)
-        facts = {
-            "minutes_captured": str(round(captured / 16_000 / 60)),
-            "participants": ", ".join(sorted({p.role.value for p in await store.participants(record.id)})),
-        }
-        if record.captured_from is not None:
-            facts["started_at"] = record.captured_from.isoformat(timespec="minutes")
-        return NoteRequest(
-            session_id=record.id,
-            transcript=await store.transcript(record.id),
-            template_id=record.template,
-            inputs=tuple(await store.inputs(record.id)),
-            language=record.language,
-            facts=facts,
-        )
-
     async def _fail_note(self, session_id: str, slug: str) -> dict[str, Any]:
-        """A note that could not be made keeps its transcript and says why; it may be retried."""
+        """A note that could not be made keeps its transcript and says why; it may be asked for again."""
         store = self._services.store
         record = await store.get(session_id)
         if record.note is NoteState.ABSENT:
             record = await store.change(session_id, "note.queued", note=NoteState.QUEUED)
-        if record.note in {NoteState.QUEUED, NoteState.GENERATING}:
+        if record.note in ASKED_FOR:
             record = await store.change(session_id, "note.failed", note=NoteState.FAILED, failure_slug=slug)
         return _outcome(record.note.value)
 
@@ -295,20 +332,13 @@ class AfterCall:
             kind = "draft_ready"  # its item came with the draft
         elif record.failure_slug is not None and record.capture is not CaptureState.DISCARDED:
             kind = "failed"
-            dedupe = f"{kind}:{session_id}:{await self._failed_at(session_id)}"
+            # each failure is told once, however often this step runs, and so is each further cause of it
+            dedupe = f"{kind}:{session_id}:{await store.failed_at(session_id)}:{record.failure_slug}"
             await store.inbox_add(session_id, kind, dedupe=dedupe, reason_slug=record.failure_slug)
         if self._services.deliver is not None:
             await self._services.deliver(session_id)
         await self._progress(session_id, "done", 1)
         return _outcome(kind or "nothing")
-
-    async def _failed_at(self, session_id: str) -> int:
-        """The event that told of the failure: each failure is told once, however often this step runs."""
-        seq = last = 0
-        while events := await self._services.store.events(session_id, seq):
-            seq = events[-1].seq
-            last = max((event.seq for event in events if event.kind in FAILURES), default=last)
-        return last
 
     async def _progress(self, session_id: str, step: str, done: int, total: int = 1) -> None:
         if self._services.progress is None:

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from bot.asr.scheduler import Scheduler
 from bot.clock import Clock, SystemClock
 from bot.control.api.app import create_app
 from bot.control.callmedia import MediaServices
+from bot.control.consentform import load_forms
 from bot.control.limits import RateLimiter
 from bot.control.live import LiveServices
 from bot.control.registry import LiveSessions
@@ -35,6 +36,7 @@ from bot.durable import embedded_database_url, stable_executor_id
 from bot.errors import QuietnoteError, SetupError
 from bot.events import SessionEvent
 from bot.media import loopback, spool
+from bot.media.disk import MEGABYTE, Disk
 from bot.media.vad import SileroVad
 from bot.media.worker import MediaThread
 from bot.notes import evidence
@@ -118,7 +120,12 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         spool_dir = data_dir / "spool"
         await asyncio.to_thread(_private_folder, spool_dir)
 
+        disk = Disk(
+            session_bytes=settings.spool_session_mb * MEGABYTE, reserve_bytes=settings.spool_reserve_mb * MEGABYTE
+        )
+
         async def sweep_spool(session_id: str) -> int:
+            disk.forget(session_id)
             return await asyncio.to_thread(spool.sweep, spool_dir, session_id)
 
         eraser.register("spool", sweep_spool)
@@ -147,8 +154,9 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             vad=vad,
             scheduler=scheduler,
             spool_dir=spool_dir,
+            disk=disk,
             ptime_ms=settings.media_ptime_ms,
-            ice_servers=settings.ice_servers,
+            ice=replace(settings.all_ice_servers(), now=clock.now),
         )
         webhooks = WebhookSender(WebhookStore(db, vault, clock), clock)
         stack.push_async_callback(webhooks.close)
@@ -157,6 +165,9 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             return await recognise_rest(
                 session_id, store=store, scheduler=scheduler, vad=vad, vault=vault, folder=spool_dir
             )
+
+        async def end_unrecorded(session_id: str) -> None:
+            await (await live.of(session_id)).end_unrecorded()
 
         async def progress(session_id: str, step: str, done: int, total: int) -> None:
             await live.progress(session_id, step, done, total)
@@ -169,6 +180,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
                 writer_for=lambda choice: choose(choice, templates, os.environ),
                 check=evidence.check,
                 encode=encode,
+                end_unrecorded=end_unrecorded,
                 progress=progress,
             ),
             database_url=embedded_database_url(data_dir),
@@ -194,10 +206,12 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             clinics=clinic_store,
             bus=bus,
             live=live,
+            write_note=aftercall.write_note,
             tokens=tokens,
             limiter=RateLimiter(bus, clock, hashlib.sha256(b"rate limits" + master_key).digest()),
             signer=signer,
             templates=templates,
+            forms=load_forms(settings.config_dir),
             check_language=engine.check_language,
             health=_health(db, bus),
         )

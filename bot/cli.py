@@ -30,13 +30,25 @@ cli = typer.Typer(
 receipt_cli = typer.Typer(help="Erasure receipts.", no_args_is_help=True)
 config_cli = typer.Typer(help="The configuration files.", no_args_is_help=True)
 user_cli = typer.Typer(help="People who sign in.", no_args_is_help=True)
+key_cli = typer.Typer(help="API keys of platforms.", no_args_is_help=True)
 bench_cli = typer.Typer(help="The figures the project claims.", no_args_is_help=True)
 cli.add_typer(receipt_cli, name="receipt")
 cli.add_typer(config_cli, name="config")
 cli.add_typer(user_cli, name="user")
+cli.add_typer(key_cli, name="key")
 cli.add_typer(bench_cli, name="bench")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Password = Annotated[
+    str | None,
+    typer.Option(
+        help="At least 10 characters; asked for if it is not given. On the command line, others of this machine "
+        "can read it in the list of processes: leave it out, or use --password-stdin."
+    ),
+]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
+]
 AlwaysJson = Annotated[bool, typer.Option("--json", help="Changes nothing: one JSON object is printed in any case.")]
 
 
@@ -115,7 +127,8 @@ def demo(
     leave: Annotated[bool, typer.Option("--exit", help="End after the call instead of keeping the pages up.")] = False,
     host: Annotated[str, typer.Option(help="Address of the pages.")] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(help="Port of the pages; 0 takes a free one.", show_default="8080, else a free one")
+        int | None,
+        typer.Option(help="Port of the pages; 0 takes a free one.", show_default="8080, else a free one"),
     ] = None,
 ) -> None:
     """Play a whole call, spoken by two synthetic participants over real WebRTC, on a fresh data directory."""
@@ -123,7 +136,7 @@ def demo(
 
     folder = Path(tempfile.mkdtemp(prefix="quietnote-demo-"))
     try:
-        settings = Settings(data_dir=folder, dev=True, host=host, port=0 if leave else command.port_for(host, port))
+        settings = Settings(data_dir=folder, dev=True, host=host, port=command.port_for(host, port, leave=leave))
         log.setup(level="ERROR", json=False)
         result = stopping.run(lambda: command.run(settings, as_json=as_json, leave=leave))
     finally:
@@ -190,14 +203,17 @@ def config_check() -> None:
     """Validate the configuration files, and that what they name is there."""
     from bot import clinics, fitness
     from bot.asr import models
+    from bot.control.consentform import load_forms
     from bot.notes.templates import load_templates
 
     settings = Settings()
+    forms = load_forms(settings.config_dir)
     found = clinics.load_files(settings.config_dir)
     templates = load_templates(settings.config_dir)
     for line in fitness.check(found.values(), templates, partial(models.check_language, settings.asr_model)):
         print(f"Warning: {line}", file=sys.stderr)
-    print(f"{len(found)} clinics ({', '.join(found)}) and {len(templates)} templates are valid")
+    named = ", ".join(found)
+    print(f"{len(found)} clinics ({named}), {len(templates)} templates and {len(forms)} consent forms are valid")
 
 
 @config_cli.command("schema")
@@ -212,30 +228,86 @@ def config_schema() -> None:
 def user_add(
     email: Annotated[str, typer.Argument(help="The address they sign in with.")],
     name: Annotated[str, typer.Option(help="Their name, as clients see it.")],
-    password: Annotated[
-        str | None,
-        typer.Option(
-            help="At least 10 characters; asked for if it is not given. On the command line, others of this machine "
-            "can read it in the list of processes: leave it out, or use --password-stdin."
-        ),
-    ] = None,
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
-    ] = False,
+    password: Password = None,
+    password_stdin: PasswordStdin = False,
     clinic: Annotated[str, typer.Option(help="The clinic's id.")] = "demo",
     role: Annotated[str, typer.Option(help="clinician or admin.")] = "clinician",
 ) -> None:
     """Add somebody who signs in to the pages."""
     from bot import people
 
-    if password_stdin:
-        if password is not None:
-            raise typer.BadParameter("give one of --password and --password-stdin")
-        password = sys.stdin.readline().rstrip("\r\n")
-    elif password is None:
-        password = typer.prompt("Password, at least 10 characters", hide_input=True, confirmation_prompt=True)
-    user_id = asyncio.run(people.add(Settings(), email, name, clinic, role, password))
+    chosen = _password(password, password_stdin)
+    user_id = asyncio.run(people.add(Settings(), email, name, clinic, role, chosen))
     print(f"added {user_id}")
+
+
+@user_cli.command("set-password")
+def user_set_password(
+    email: Annotated[str, typer.Argument(help="The address they sign in with.")],
+    password: Password = None,
+    password_stdin: PasswordStdin = False,
+) -> None:
+    """Give somebody another password; every browser of theirs is signed out."""
+    from bot import people
+
+    chosen = _password(password, password_stdin)
+    user_id = asyncio.run(people.set_password(Settings(), email, chosen))
+    print(f"changed {user_id}")
+
+
+def _password(given: str | None, from_stdin: bool) -> str:
+    if from_stdin:
+        if given is not None:
+            raise typer.BadParameter("give one of --password and --password-stdin")
+        return sys.stdin.readline().rstrip("\r\n")
+    if given is not None:
+        return given
+    return str(typer.prompt("Password, at least 10 characters", hide_input=True, confirmation_prompt=True))
+
+
+@key_cli.command("add")
+def key_add(
+    clinic: Annotated[str, typer.Option(help="The clinic's id.")] = "demo",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="sessions, notes or admin; give it once for each.", show_default="all of them"),
+    ] = None,
+    label: Annotated[str, typer.Option(help="What it is for, as `key list` shows it.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Make a key and print it, once: it is kept as a hash only."""
+    from bot import people
+
+    made, key = asyncio.run(people.add_key(Settings(), clinic, scope or ("sessions", "notes", "admin"), label))
+    if as_json:
+        _print(made.as_json() | {"key": key})
+    else:
+        print(f"added {made.id} of clinic {made.clinic_id}, shown once: {key}")
+
+
+@key_cli.command("list")
+def key_list(
+    clinic: Annotated[str | None, typer.Option(help="One clinic's only.", show_default="every clinic's")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which keys there are. The keys themselves cannot be read again."""
+    from bot import people
+
+    found = asyncio.run(people.list_keys(Settings(), clinic))
+    if as_json:
+        _print([key.as_json() for key in found])
+    else:
+        for key in found:
+            print(key.line())
+
+
+@key_cli.command("revoke")
+def key_revoke(key_id: Annotated[str, typer.Argument(help="Its id, as `key list` shows it.")]) -> None:
+    """Refuse a key from now on, for good."""
+    from bot import people
+
+    asyncio.run(people.revoke_key(Settings(), key_id))
+    print(f"revoked {key_id}")
 
 
 @bench_cli.command("live")

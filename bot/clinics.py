@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bot.errors import ConfigInvalid
 
 Language = Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")]
+"""A language that is spoken, as the speech models name it."""
+LanguageTag = Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,5}$")]
+"""A language that is read: a BCP 47 tag."""
 
 
 class _Part(BaseModel):
@@ -30,8 +33,9 @@ class AiFeatures(_Part):
 class ConsentPolicy(_Part):
     """How people are asked."""
 
-    wording: dict[str, str] = Field(
-        default_factory=dict, description="The text shown before recording, by language; empty: the built-in text."
+    wording: dict[LanguageTag, str] = Field(
+        default_factory=dict,
+        description="The text shown before recording, by language (BCP 47); empty: the built-in text.",
     )
     wording_version: str = Field(
         "1", description="Version of the wording, stored with each answer beside the hash of the text."
@@ -40,17 +44,43 @@ class ConsentPolicy(_Part):
         "pause_all",
         description="When somebody who has not answered joins a captured session: pause everybody, or only them.",
     )
-    on_file: bool = Field(False, description="A clinician may attest that a live call's consent is on file.")
-    verbal_attested: bool = Field(False, description="A clinician may attest that consent was given aloud.")
+    on_file: bool = Field(
+        False, description="A clinician may attest, when a session is made, that a live call's consent is on file."
+    )
+    verbal_attested: bool = Field(
+        False, description="A clinician may attest, in the call, that a participant's consent was given aloud."
+    )
 
 
 class CapturePolicy(_Part):
     """How a call is captured."""
 
-    max_duration_min: int = Field(180, ge=1, le=720, description="Minutes after which the bot leaves by itself.")
+    max_duration_min: int = Field(
+        180, ge=1, le=720, description="Minutes from the first captured sample until recording is finished."
+    )
     clinician_absent_s: int = Field(10, ge=1, le=600, description="Seconds without a clinician until capture pauses.")
     client_absent_s: int = Field(10, ge=1, le=600, description="Seconds without a client until capture pauses.")
     alone_s: int = Field(120, ge=5, le=3600, description="Seconds alone in the room until the call counts as ended.")
+    one_sided_s: int = Field(
+        600,
+        ge=5,
+        le=7200,
+        description="Seconds without any clinician, or without anybody on the client's side, until recording is "
+        "finished; never sooner than alone_s.",
+    )
+    silence_min: int = Field(
+        30, ge=1, le=720, description="Minutes in which nobody speaks while recording runs, until it is finished."
+    )
+    no_words_s: int = Field(
+        20, ge=3, le=600, description="Seconds of somebody's speech without a word until clinicians are warned."
+    )
+    silent_microphone_s: int = Field(
+        15,
+        ge=3,
+        le=600,
+        description="Seconds without any sound from a microphone that is not muted, until its owner and clinicians are "
+        "warned; four times as many where it gave sound before.",
+    )
     client_captions: bool = Field(True, description="Whether clients see the live captions.")
     long_pause_s: int = Field(
         5, ge=1, le=600, description="Seconds of pause after which the tracks are no longer received."
@@ -62,7 +92,8 @@ class AudioPolicy(_Part):
 
     spool: Literal["disk", "memory"] = Field(
         "disk",
-        description="Sealed chunks on disk survive a crash; in memory a crash loses what was not yet recognised.",
+        description="disk: sealed chunks outlive a crash. memory: no sound is ever on a disk, and a crash or a restart "
+        "loses what has no words yet; the transcript then says from when to when.",
     )
 
 
@@ -70,7 +101,7 @@ class AsrChoice(_Part):
     """Recognition."""
 
     language: Language = Field("en", description="Language spoken, unless a session says otherwise.")
-    vocabulary: tuple[str, ...] = Field((), description="Words to expect: names, drugs, places.")
+    vocabulary: tuple[str, ...] = Field((), description="Words to expect. Not used yet: must be empty.")
 
 
 class NoteChoice(_Part):
@@ -104,7 +135,7 @@ class ClinicConfig(_Part):
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$", description="The clinic's id.")
     name: str = Field(min_length=1, max_length=200, description="The clinic's name, shown to clients.")
-    mode: Literal["integrated", "manual"] = Field("manual", description="integrated: a platform pushes appointments.")
+    mode: Literal["integrated", "manual"] = Field("manual", description="integrated: a session names its appointment.")
     support_contact: str = Field("", description="Whom to reach when something failed, shown with failures.")
     ai_features: AiFeatures = AiFeatures()
     consent: ConsentPolicy = ConsentPolicy()

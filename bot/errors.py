@@ -127,7 +127,7 @@ class SessionLocked(ProblemError):
 class IdempotencyConflict(ProblemError):
     """The same Idempotency-Key came with another body, or the same ``message_id`` with another action."""
 
-    slug, status, title = "idempotency-conflict", 409, "That Idempotency-Key was used for another request."
+    slug, status, title = "idempotency-conflict", 409, "That key or message id was used for something else."
 
 
 class TranscriptPurged(ProblemError):
@@ -213,7 +213,7 @@ class StorageUnavailable(Overloaded):
     """
 
     title = "The store cannot be used right now."
-    _WORDS: ClassVar[dict[str, str]] = {
+    CAUSES: ClassVar[dict[str, str]] = {
         "full": "the disk is full",
         "locked": "it is locked by another process",
         "read_only": "it is read-only",
@@ -224,7 +224,7 @@ class StorageUnavailable(Overloaded):
 
     def __init__(self, what: str, cause: str) -> None:
         self.what, self.cause = what, cause
-        super().__init__(f"The {what} cannot be used: {self._WORDS[cause]}.", cause=cause)
+        super().__init__(f"The {what} cannot be used: {self.CAUSES[cause]}.", cause=cause)
 
     @classmethod
     def of(cls, what: str, error: OSError) -> StorageUnavailable:

@@ -174,7 +174,9 @@ class AudioFrame:
     lost_before: int = 0
     """Samples directly before ``start_sample`` that the sender sent and we never got (from sequence gaps)."""
     late: int = 0
-    """Samples by which sound of this source lags its place: what lies at ``p`` was spoken by ``p + late``."""
+    """What lies at ``p`` was spoken by ``p + late``: the sender's clock lags."""
+    early: int = 0
+    """What lies at ``p`` was spoken after ``p - early``: it was held up on its way."""
 
     @property
     def end_sample(self) -> int:
@@ -286,6 +288,8 @@ class SpeechWindow:
     end: WindowEnd | None = None
     settled: bool = False
     """It still grows, but its speaker fell silent: unless more is said, this is the very sound of its end."""
+    speech: tuple[tuple[int, int], ...] = ()
+    """Where in ``pcm`` that speech is, from sample to sample; empty where nobody says."""
 
     @property
     def end_sample(self) -> int:

@@ -35,6 +35,13 @@ def examine(
             check_language(clinic.asr.language)
         except LanguageUnsupported as error:
             never.append(f"clinic {clinic.id}: asr.{error.detail.rstrip('.')}")
+        absent_s = max(clinic.capture.clinician_absent_s, clinic.capture.client_absent_s)
+        if clinic.capture.one_sided_s < absent_s:
+            never.append(
+                f"clinic {clinic.id}: capture.one_sided_s: is less than the {absent_s} s after which recording pauses"
+            )
+        if clinic.asr.vocabulary:
+            never.append(f"clinic {clinic.id}: asr.vocabulary: is not used yet, so it must be empty")
     return never, not_yet
 
 

@@ -68,7 +68,9 @@ CONSENT: Table[ConsentState] = {
 ALL_AGREE = "everybody who must agree has agreed"
 HELD = "something holds it back: see PAUSED_FOR"
 FINISH = "Finish, or the call ended; nothing is captured any more"
-DISCARD = "Discard; what was captured is destroyed"
+DISCARD = "Discard, or somebody who agreed takes it back with what there is: what was captured is destroyed"
+TAKEN_BACK = "somebody who agreed takes it back, before the note is signed"
+THROWN = f"a clinician discards it, or {TAKEN_BACK}"
 
 CAPTURE: Table[CaptureState] = {
     K.OFF: {
@@ -80,7 +82,7 @@ CAPTURE: Table[CaptureState] = {
     K.CONSENT_PENDING: {
         K.CAPTURING: ALL_AGREE,
         K.PAUSED: HELD,
-        K.OFF: "every client declined, or the process was started again: nothing was captured",
+        K.OFF: "every client declined, or everybody left: nothing was captured",
         K.FINISHED: FINISH,
         K.DISCARDED: DISCARD,
     },
@@ -97,11 +99,11 @@ PAUSED_FOR: Mapping[PauseReason, tuple[str, str]] = {
         "all of that is over",
     ),
     PauseReason.CLINICIAN_ABSENT: ("no clinician was in the room for as long as the clinic allows", "one came back"),
-    PauseReason.CLIENT_ABSENT: ("nobody on the client's side was in the room for as long", "one of them came back"),
     PauseReason.CLIENT_ABSENT: (
         "nobody of the client's side was in the room for as long as the clinic allows",
         "one of them came back",
     ),
+    PauseReason.STORAGE: ("the disk takes nothing, and memory is nearly full of what waits for it", "there is room"),
     PauseReason.NETWORK: ("the room cannot bring anybody's sound", "it can again"),
 }
 """By reason: what brings it, and what alone lifts it. Capture is paused while there is any."""
@@ -117,23 +119,23 @@ TRANSCRIPT: Table[TranscriptState] = {
     T.LIVE: {
         T.READY: "the call is over and everything is recognised",
         T.FAILED: "recognition failed for good",
-        T.PURGED: "Discard",
+        T.PURGED: f"Discard; {TAKEN_BACK}",
     },
-    T.READY: {T.PURGED: "the note was signed, or its day came"},
-    T.FAILED: {T.READY: "recognition was tried again", T.PURGED: "its day came"},
+    T.READY: {T.PURGED: f"the note was signed; its day came; {TAKEN_BACK}"},
+    T.FAILED: {T.READY: "recognition was tried again", T.PURGED: f"its day came; {TAKEN_BACK}"},
     T.PURGED: {},
 }
 
 NOTE: Table[NoteState] = {
-    N.ABSENT: {N.QUEUED: "the transcript is ready, or text was added in its place"},
-    N.QUEUED: {N.GENERATING: "its turn came", N.FAILED: BROKE, N.DISCARDED: "a clinician discards it"},
-    N.GENERATING: {N.DRAFT: "it is written and checked", N.FAILED: BROKE, N.DISCARDED: "a clinician discards it"},
+    N.ABSENT: {N.QUEUED: "the transcript is ready, or text was added in its place", N.DISCARDED: TAKEN_BACK},
+    N.QUEUED: {N.GENERATING: "its turn came", N.FAILED: BROKE, N.DISCARDED: THROWN},
+    N.GENERATING: {N.DRAFT: "it is written and checked", N.FAILED: BROKE, N.DISCARDED: THROWN},
     N.DRAFT: {
         N.QUEUED: "it is made again, by another template or with more text",
         N.SIGNED: "a clinician signs it",
-        N.DISCARDED: "a clinician discards it",
+        N.DISCARDED: THROWN,
     },
-    N.FAILED: {N.QUEUED: "it is tried again", N.DISCARDED: "a clinician discards it"},
+    N.FAILED: {N.QUEUED: "it is tried again", N.DISCARDED: THROWN},
     N.SIGNED: {N.AMENDED: "a clinician adds to it"},
     N.AMENDED: {N.AMENDED: "a clinician adds to it again"},
     N.DISCARDED: {},

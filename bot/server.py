@@ -18,6 +18,8 @@ from bot.settings import Settings
 STOP_WITHIN_S = 2
 """Longest wait for open requests when the server stops."""
 MAX_SOCKET_BYTES = 1_000_000
+NO_SUCH_NAME = frozenset({socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_FAMILY})
+"""What looking up a name ends with: the number only, because :func:`socket.create_server` makes another class of it."""
 
 
 @contextlib.asynccontextmanager
@@ -47,16 +49,18 @@ async def serve(settings: Settings) -> None:
 
 
 async def _say_where(service: Running, url: str) -> None:
-    """Tell the terminal where it is, and, once in a data directory's life, the first admin key."""
+    """Tell the terminal where it is, and, once in a clinic's life, its first key."""
     settings = service.services.settings
     print(f"Quietnote listens on {url}  (model {service.model}, data in {settings.data_dir})", file=sys.stderr)
     for line in service.warnings:
         print(f"Warning: {line}", file=sys.stderr)
     if settings.dev:
         print("Development mode: API key `dev`, demo sign-in on the sign-in page.", file=sys.stderr)
-    elif not await service.services.keys.list():
-        for clinic_id in await service.services.clinics.ids():
-            _, key = await service.services.keys.create(clinic_id, ("sessions", "notes", "admin"), label="first")
+        return
+    keys = service.services.keys
+    for clinic_id in await service.services.clinics.ids():
+        if not await keys.list(clinic_id):
+            _, key = await keys.create(clinic_id, ("sessions", "notes", "admin"), label="first")
             print(f"First API key of clinic {clinic_id}, shown once: {key}", file=sys.stderr)
 
 
@@ -80,10 +84,10 @@ def listen_on(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortBusy(host, port) from None
-        if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-            raise NotOurAddress(host) from None
         if error.errno == errno.EACCES:
             raise PortForbidden(host, port) from None
+        if error.errno == errno.EADDRNOTAVAIL or error.errno in NO_SUCH_NAME:
+            raise NotOurAddress(host) from None
         raise
     # connections inherit it; asyncio sets it only on sockets made with the protocol's number, and without it an answer
     # in two pieces waits 40 ms for the other side's acknowledgement

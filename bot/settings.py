@@ -10,11 +10,11 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from bot import ice
-from bot.ice import IceServer
+from bot.ice import IceServer, IceServers
 
 
 def default_config_dir() -> Path:
@@ -39,7 +39,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default_factory=default_data_dir, description="Folder for everything that is kept.")
     config_dir: Path = Field(
-        default_factory=default_config_dir, description="Folder of default.toml, clinics/ and templates/."
+        default_factory=default_config_dir, description="Folder of default.toml, clinics/, templates/ and consent/."
     )
     host: str = Field("127.0.0.1", description="Address the web server listens on.")
     port: int = Field(8080, ge=0, le=65535, description="Port the web server listens on; 0 takes a free one.")
@@ -70,8 +70,27 @@ class Settings(BaseSettings):
     media_ptime_ms: int = Field(
         60, ge=20, le=60, multiple_of=20, description="Packet length asked of browsers, in milliseconds: 20, 40 or 60."
     )
+    spool_session_mb: int = Field(
+        1024, ge=1, description="Most megabytes of sealed sound that one session may hold on disk."
+    )
+    spool_reserve_mb: int = Field(
+        100, ge=0, description="Megabytes of free disk that sealed sound leaves to everything else."
+    )
     ice_servers: Annotated[tuple[IceServer, ...], BeforeValidator(ice.read)] = Field(
         default_factory=tuple, repr=False, description="STUN and TURN servers given to browsers and the bot; see below."
+    )
+    turn_secret: Annotated[str, AfterValidator(ice.read_secret)] = Field(
+        "", repr=False, description="Secret shared with the TURN servers of QUIETNOTE_TURN_URLS; see below."
+    )
+    turn_secret_file: Path | None = Field(
+        default_factory=lambda: None, description="File that holds the secret instead."
+    )
+    turn_urls: Annotated[tuple[str, ...], BeforeValidator(ice.read_turn)] = Field(
+        default_factory=tuple,
+        description="TURN servers on which an account that ends by itself is made for each participant; see below.",
+    )
+    turn_lifetime_s: int = Field(
+        43_200, ge=600, le=604_800, description="Seconds for which such an account opens connections."
     )
     ice_loopback: Literal["auto", "on", "off"] = Field(
         "auto",
@@ -88,6 +107,25 @@ class Settings(BaseSettings):
         False, description="Mark cookies Secure; set it wherever the pages are served over HTTPS."
     )
 
+    @field_validator("turn_secret_file")
+    @classmethod
+    def _readable(cls, path: Path | None) -> Path | None:
+        if path is not None and not _secret_in(path):
+            raise ValueError("holds nothing")
+        return path
+
+    @field_validator("turn_urls")
+    @classmethod
+    def _with_a_secret(cls, urls: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if urls and not (info.data.get("turn_secret") or info.data.get("turn_secret_file")):
+            raise ValueError(f"needs {variable('turn_secret')} or {variable('turn_secret_file')}")
+        return urls
+
+    def all_ice_servers(self) -> IceServers:
+        """All STUN and TURN servers, with the secret from where it lies."""
+        secret = _secret_in(self.turn_secret_file) if self.turn_secret_file is not None else self.turn_secret
+        return IceServers(self.ice_servers, self.turn_urls, secret, self.turn_lifetime_s)
+
     @property
     def sqlalchemy_url(self) -> str:
         """The database, embedded unless one is named."""
@@ -102,6 +140,14 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         """Where the pages are reached."""
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+
+def _secret_in(path: Path) -> str:
+    """The secret in a file. Raises ValueError, which names neither."""
+    try:
+        return ice.read_secret(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        raise ValueError("cannot be read") from None
 
 
 def variable(field: str) -> str:

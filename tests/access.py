@@ -56,17 +56,33 @@ DECISIONS = {"grant": "granted", "decline": "declined", "revoke": "revoked"}
 OWN = {f"{verb} one's own consent": decision for verb, decision in DECISIONS.items()}
 OTHERS = {f"{verb} somebody else's consent": decision for verb, decision in DECISIONS.items()}
 ACTIONS = tuple(action.value for action in CaptureAction)
+ON_FILE, ALOUD = "pass on consent on file", "attest that somebody else agreed aloud"
+ATTESTS = (ON_FILE, ALOUD)
+"""Where the clinic allows it; where it does not, each is refused to everybody."""
+DESTROY = "withdraw, and have what was recorded destroyed"
+COPY = "get a link to one's own copy"
+WRITE = "have the note written"
+"""Of a session that waits for it: there is something to write from, and no note."""
+READ_OWN, READ_OTHERS = "read one's own answers", "read somebody else's answers"
 
 TABLE = (
     *(_conducts(action) for action in ACTIONS),
     Row("admit from the waiting room", all_(YES), clinician(FORBIDDEN), all_(INVALID), clinician(FORBIDDEN)),
     *(Row(name, all_(FORBIDDEN), all_(YES), all_(YES), all_(YES)) for name in OWN),
     *(Row(name, *[all_(FORBIDDEN)] * 4) for name in OTHERS),
+    Row(DESTROY, all_(FORBIDDEN), all_(YES), all_(YES), all_(YES)),
+    Row(COPY, all_(FORBIDDEN), all_(YES), all_(INVALID), all_(INVALID)),
+    Row(ON_FILE, clinician(INVALID), all_(FORBIDDEN), all_(INVALID), all_(INVALID)),
+    Row(ALOUD, all_(FORBIDDEN), clinician(FORBIDDEN), all_(FORBIDDEN), all_(FORBIDDEN)),
+    _reads(READ_OWN, all_(YES)),
+    _reads(READ_OTHERS, clinician(FORBIDDEN)),
     Row("ask for the status", all_(NO_SUCH), all_(NO_SUCH), clinician(PART), clinician(PART)),
     _reads("read the session", clinician(PART)),
     _reads("follow its events", clinician(PART)),
     _reads("read the transcript", clinician(FORBIDDEN)),
     _reads("add text for the note", clinician(FORBIDDEN)),
+    _reads("read that text again", clinician(FORBIDDEN)),
+    _reads(WRITE, clinician(FORBIDDEN)),
     _reads("read the note", clinician(FORBIDDEN)),
     Row("sign the note", all_(FORBIDDEN), clinician(FORBIDDEN), all_(INVALID), all_(INVALID)),
     _reads("read the receipts", clinician(FORBIDDEN)),

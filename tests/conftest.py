@@ -12,6 +12,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -99,8 +100,9 @@ def _stays_inside(_loopback_only: None) -> Iterator[None]:
 # -- tasks ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-async def _no_task_left() -> AsyncIterator[None]:
+@asynccontextmanager
+async def no_task_left() -> AsyncIterator[None]:
+    """Fail where a task is left that was not there before."""
     before = asyncio.all_tasks()
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
@@ -108,6 +110,12 @@ async def _no_task_left() -> AsyncIterator[None]:
         _, left = await asyncio.wait(left, timeout=GRACE_S)
     names = sorted(f"{task.get_name()} ({getattr(task.get_coro(), '__qualname__', '?')})" for task in left)
     assert not names, f"tasks left behind: {', '.join(names)}"
+
+
+@pytest.fixture
+async def _no_task_left() -> AsyncIterator[None]:
+    async with no_task_left():
+        yield
 
 
 @pytest.fixture(autouse=True)

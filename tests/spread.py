@@ -41,8 +41,11 @@ SPOKEN = {
     "test_call_doors.py",
     "test_client_reads.py",
     "test_full_disk.py",
+    "test_held_up.py",
     "test_late_words.py",
+    "test_rough_network.py",
     "test_set_aside.py",
+    "test_turn.py",
 }
 """Below ``tests/integration``: what mostly waits, and so comes before what needs the processor."""
 

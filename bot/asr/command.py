@@ -8,15 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bot.asr import models, offline, whisper
+from bot.asr.transcript import assemble, to_json
 from bot.errors import AudioFormatUnsupported
-from bot.events import Segment
 from bot.media.decode import decode
 from bot.media.vad import SileroVad
 from bot.settings import Settings
 
 
 def transcribe(file: Path, settings: Settings, *, as_json: bool, language: str) -> None:
-    """Print a recording's transcript, line by line or as one JSON object."""
+    """Print a recording's transcript: line by line, or as the API gives one, with the model and each word's times."""
     if not file.is_file():
         raise AudioFormatUnsupported(f"There is no file {file}.")
     files = models.resolve(settings.asr_model, allow_hub=settings.asr_hub, cache_dir=settings.data_dir / "models")
@@ -31,19 +31,12 @@ def transcribe(file: Path, settings: Settings, *, as_json: bool, language: str) 
             sys.stdout.write(f"{_clock(segment.start_ms)}  {segment.text}\n")
             sys.stdout.flush()
     if as_json:
-        body = {"model": engine.name, "language": language, "segments": [_json(segment) for segment in found]}
+        body = to_json(assemble(offline.LANE, found, language=language), {})
+        times = {segment.segment_id: [asdict(word) for word in segment.words] for segment in found}
+        for spoken in body["segments"]:
+            spoken["words"] = times[spoken["id"]]
+        body["model"] = engine.name
         sys.stdout.write(json.dumps(body, ensure_ascii=False, indent=2) + "\n")
-
-
-def _json(segment: Segment) -> dict[str, object]:
-    return {
-        "id": segment.segment_id,
-        "start_ms": segment.start_ms,
-        "end_ms": segment.end_ms,
-        "text": segment.text,
-        "confidence": round(segment.confidence, 3),
-        "words": [asdict(word) for word in segment.words],
-    }
 
 
 def _clock(ms: int) -> str:

@@ -21,6 +21,12 @@ class Recognition:
     language: str
     retried: bool = False
     """True when a first, cheaper decode was thrown away (repetition, cap hit, low probability)."""
+    open_ended: bool = False
+    """True when the model opened another stretch behind its last word and wrote nothing in it."""
+    resumed: int = 0
+    """How often words were found by decoding a part again that was left out (:mod:`bot.asr.hearing`)."""
+    unheard_ms: int = 0
+    """Speech by the VAD's judgement that got no words all the same."""
 
 
 class AsrEngine(Protocol):

@@ -29,6 +29,11 @@ class BusyShare:
             self._since_s = None
             self._trim(now_s)
 
+    def running_s(self, now_s: float) -> float:
+        """How long the work that goes on has been going on; 0: none does."""
+        with self._lock:
+            return 0.0 if self._since_s is None else now_s - self._since_s
+
     def share(self, now_s: float) -> float:
         """The share, 0 to 1; work that still goes on counts."""
         with self._lock:

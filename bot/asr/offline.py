@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from bot.asr.captions import LaneVoice, segment_of
 from bot.asr.engine import AsrEngine
+from bot.asr.hearing import hear
 from bot.asr.transcript import assemble
 from bot.errors import AudioTooShort
 from bot.events import (
@@ -37,7 +38,7 @@ def segments(blocks: Iterable[Pcm], engine: AsrEngine, vad: FrameModel, *, langu
     """The finals as they come, those without words left out. Raises :class:`AudioTooShort`."""
     voice = LaneVoice(LANE, LANE, LANE, Role.GUEST, language)
     for window in _windows(blocks, vad):
-        heard = engine.recognise(window.pcm, language=language, word_times=True)
+        heard = hear(engine, window, language)
         segment = segment_of(window, voice, heard, 1)
         if segment.text:
             yield segment

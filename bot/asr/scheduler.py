@@ -24,6 +24,7 @@ import structlog
 
 from bot.asr.captions import LaneVoice, segment_of
 from bot.asr.engine import AsrEngine, Recognition
+from bot.asr.hearing import hear
 from bot.asr.load import BusyShare
 from bot.asr.waiting import Job, SchedulerStats, Session, SetAside, SetAsideReason, Waiting
 from bot.clock import Clock
@@ -184,6 +185,11 @@ class Scheduler:
         return round((self._clock.monotonic_s() - min(oldest)) * 1000) if oldest else 0
 
     @property
+    def decode_s(self) -> float:
+        """How long the window that is being decoded has been; 0: none is."""
+        return self._busy.running_s(self._clock.monotonic_s())
+
+    @property
     def stats(self) -> SchedulerStats:
         """The figures of this moment."""
         now_s = self._clock.monotonic_s()
@@ -212,7 +218,13 @@ class Scheduler:
             segment: Segment | None = None
             failed = False
             try:
-                segment = segment_of(job.window, job.voice, self._recognised(job), *self._revision(job))
+                heard = self._recognised(job)
+                segment = segment_of(job.window, job.voice, heard, *self._revision(job))
+                if segment.final and heard.unheard_ms:
+                    log.info(
+                        "asr_speech_without_words", session_id=job.voice.session_id, lane_id=job.voice.lane_id,
+                        window_id=job.window.window_id, ms=heard.unheard_ms,
+                    )  # fmt: skip
             except Exception as error:  # noqa: BLE001 -- an engine's fault must not end recognition for every call
                 failed = True
                 log.error(  # no traceback: it may hold what was said
@@ -246,9 +258,7 @@ class Scheduler:
                 if before is not None and before[:2] == this:
                     self._counts["ready"] += 1
                     return before[2]
-        heard = self._engine.recognise(
-            window.pcm, language=job.voice.language, word_times=window.final or window.settled
-        )
+        heard = hear(self._engine, window, job.voice.language)
         with self._changed:
             self._counts["retried"] += heard.retried
             if window.settled and not lane.dropped:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from bot.events import Gap, Segment, Transcript
 
@@ -39,3 +40,34 @@ def joined(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
         last[kind] = len(result)
         result.append(gap)
     return tuple(result)
+
+
+def to_json(transcript: Transcript, names: Mapping[str, str]) -> dict[str, Any]:
+    """A transcript with its gaps, as the outside reads it; ``names`` by participant, who else is called by role."""
+    return {
+        "session_id": transcript.session_id,
+        "language": transcript.language,
+        "segments": [
+            {
+                "id": s.segment_id,
+                "participant_id": s.participant_id,
+                "role": s.role.value,
+                "display_name": names.get(s.participant_id, s.role.value.capitalize()),
+                "start_ms": s.start_ms,
+                "end_ms": s.end_ms,
+                "text": s.text,
+                "confidence": round(s.confidence, 4),
+            }
+            for s in transcript.segments
+        ],
+        "gaps": [
+            {
+                "start_ms": g.start_ms,
+                "end_ms": g.end_ms,
+                "reason": g.reason.value,
+                "participant_id": g.participant_id,
+                "pause_reasons": [reason.value for reason in g.pause_reasons],
+            }
+            for g in transcript.gaps
+        ],
+    }

@@ -160,6 +160,7 @@ class WhisperEngine:
             compression_ratio=decode.compression_ratio,
             language=code,
             retried=retried,
+            open_ended=min(decode.tokens[-2:], default=0) >= tokenizer.timestamp_begin and len(decode.tokens) > 1,
         )
 
     # -- decoding ------------------------------------------------------------------------------------------------------

@@ -56,3 +56,11 @@ def words_of(pieces: Sequence[TimedToken], window_s: float) -> tuple[Word, ...]:
         )
         floor_s, sentence_ended = end_s, piece.text.endswith(SENTENCE_ENDS)
     return tuple(words)
+
+
+def sure_end_ms(words: Sequence[Word]) -> int:
+    """Where the last word ends at the earliest: at its start, when :func:`words_of` had to guess how long it is."""
+    word = words[-1]
+    guessed = word.end_ms - word.start_ms >= round(LONGEST_S * 1000)
+    from_its_end = len(words) == 1 or words[-2].text.endswith(SENTENCE_ENDS)
+    return word.start_ms if guessed and not from_its_end else word.end_ms

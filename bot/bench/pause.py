@@ -28,7 +28,7 @@ import numpy as np
 
 from bot.asr.scheduler import Scheduler
 from bot.asr.whisper import WhisperEngine
-from bot.bench.pause_calls import AT_ONCE, PAUSES_A_CALL, Call, Caller
+from bot.bench.pause_calls import AT_ONCE, LONG_PAUSE_S, PAUSES_A_CALL, Call, Caller
 from bot.bench.pause_talk import Talk, on_record
 from bot.bench.pause_virtual import PAUSES_A_CASE, Case, Ear, play
 from bot.bench.progress import Progress, to_stderr
@@ -41,6 +41,7 @@ from bot.demo.checks import said_in_files
 from bot.media.vad import SileroVad
 from bot.server import serving
 from bot.settings import Settings
+from bot.store.clinic_store import ClinicStore
 from bot.store.vault import FileVault
 
 PAUSES = 1000
@@ -62,6 +63,10 @@ class Found:
     lost: Lost = field(default_factory=Lost)
     click_ms: list[float] = field(default_factory=list)
     ack_ms: list[float] = field(default_factory=list)
+    long: int = 0
+    """Pauses after which lanes had to be taken up again."""
+    first_ms: list[float] = field(default_factory=list)
+    """From the resume of such a pause to the first captured sample, of each lane."""
     leaked: bool = False
     """The code word was found somewhere."""
     closed: bool = True
@@ -74,6 +79,8 @@ class Found:
         self.lost += other.lost
         self.click_ms += other.click_ms
         self.ack_ms += other.ack_ms
+        self.long += other.long
+        self.first_ms += other.first_ms
         self.leaked |= other.leaked
         self.closed &= other.closed
 
@@ -144,6 +151,7 @@ async def in_calls(
     with tempfile.TemporaryDirectory(prefix="quietnote-pause-") as folder, watching(watch, WhisperEngine):
         settings = Settings(data_dir=Path(folder), dev=True, host="127.0.0.1", port=0, asr_model=model)
         async with serving(settings) as (service, base_url), _http(base_url) as http:
+            await _pauses_are_soon_long(service.services.clinics)
             caller = Caller(base_url, http, service.services.store, talk)
             await caller.prepare()
             counts = shares(n, PAUSES_A_CALL)
@@ -165,6 +173,13 @@ async def in_calls(
     return found
 
 
+async def _pauses_are_soon_long(clinics: ClinicStore) -> None:
+    """Lower the clinic's setting, so that many pauses are long enough for lanes to be stopped in them."""
+    _, config = await clinics.current("demo")
+    capture = config.capture.model_copy(update={"long_pause_s": LONG_PAUSE_S})
+    await clinics.save(config.model_copy(update={"capture": capture}), author="bench")
+
+
 async def _after(delay_s: float, work: Any) -> Any:
     await asyncio.sleep(delay_s)
     return await work
@@ -177,6 +192,8 @@ def _found_in(call: Call, talk: Talk, watch: Watch) -> Found:
         call.lost(talk, watch),
         [pause.click_to_effective_ms for pause in call.pauses],
         [pause.ack_ms for pause in call.pauses],
+        sum(resume.stopped for resume in call.resumes),
+        call.first_samples_ms(watch),
         any(talk.dialogue.code_word in text.lower() for text in call.told),
         call.ledger_closed,
     )
@@ -211,6 +228,8 @@ def report(found: Found) -> dict[str, Any]:
         "samples_after_ack": found.after_ack.total(),
         "click_to_effective_ms": _spread(found.click_ms),
         "ack_ms": _spread(found.ack_ms),
+        "n_long": found.long,
+        "resume_to_first_sample_ms": _spread(found.first_ms),
         "words_lost_before_pause": found.lost.before_pause,
         "words_lost_after_resume": found.lost.after_resume,
         "words": found.lost.words,

@@ -38,9 +38,12 @@ PATIENCE_S = 4.0
 SHORT_SHARE, SHORT_S = 0.2, (0.05, 0.6)
 """Pauses that are over before anything private was said."""
 AFTERTHOUGHT_S = (0.0, 0.8)
-WITH_A_LONG_ONE, LONG_S = 5, 6.0
-"""Of so many pauses and more in a call, one lasts longer than a clinic lets a pause be before tracks are no longer
-received."""
+LONG_PAUSE_S = 2
+"""The clinic's setting in these calls: after so long a pause sound is no longer received."""
+FEW = 4
+"""Of fewer pauses in a call the first is long, so that there is one."""
+LONG_SHARE, LONG_S = 0.3, (LONG_PAUSE_S - 0.5, LONG_PAUSE_S + 0.5)
+"""Pauses that go on for so long after something private was said."""
 ENDED_TIMEOUT_S = 90.0
 
 
@@ -94,12 +97,24 @@ class Pause:
         return self.effective_at_ms - self.clicked_at / SAMPLES_PER_MS
 
 
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """The end of one pause; samples on the call's clock."""
+
+    clicked_at: int
+    opened: int
+    """From where on the gates are open again, by the ack."""
+    stopped: bool
+    """Nobody's sound was received any more, and both had stopped sending."""
+
+
 @dataclass(slots=True)
 class Call:
     """What came of one call."""
 
     session_id: str
     pauses: list[Pause] = field(default_factory=list)
+    resumes: list[Resume] = field(default_factory=list)
     stretches: list[Span] = field(default_factory=list)
     """Where the gates were open, by what was acknowledged; the first begins with the first word."""
     began_at: Mapping[str, int] = field(default_factory=dict)
@@ -118,6 +133,15 @@ class Call:
             spoken = min(end - zero, AROUND * talk.samples)
             words = [(zero + a, zero + b) for a, b in talk.words_within(who, 0, spoken)]
             found += lost_words(words, self.stretches, watch.finals(lane_id, self.written))
+        return found
+
+    def first_samples_ms(self, watch: Watch) -> list[float]:
+        """After each resume that took stopped lanes up: from its click to the first captured sample of each lane."""
+        found = []
+        for resume in self.resumes:
+            if resume.stopped:
+                firsts = [watch.first_after(lane_id, resume.opened) for lane_id in self._lanes(watch).values()]
+                found += [(first - resume.clicked_at) / SAMPLES_PER_MS for first in firsts if first is not None]
         return found
 
     def paused(self, watch: Watch) -> dict[str, list[Span]]:
@@ -202,20 +226,23 @@ class Caller:
         found.began_at = {who: clock.at_sample(at_s) for who, at_s in spoken_s.items()}
         opened = clock.now_sample()
         await asyncio.sleep(SETTLED_S)
-        long = int(rng.integers(0, pauses)) if pauses >= WITH_A_LONG_ONE else -1
+        long = rng.random(pauses) < LONG_SHARE
+        long[:1] |= pauses < FEW
         for number in range(pauses):
             await self._any_moment(rng, grown)
             pause = await _pause(clinician, clock, by_channel=bool(rng.random() < 0.5))
             found.pauses.append(pause)
             found.stretches.append((opened, sample_of(pause.effective_at_ms)))
-            if rng.random() < SHORT_SHARE and number != long:
+            if not long[number] and rng.random() < SHORT_SHARE:
                 await asyncio.sleep(rng.uniform(*SHORT_S))
             else:
                 over_s = client.track.say(self._private)
-                over_s += LONG_S if number == long else rng.uniform(*AFTERTHOUGHT_S)
+                over_s += rng.uniform(*(LONG_S if long[number] else AFTERTHOUGHT_S))
                 await asyncio.sleep(max(0.0, over_s - time.monotonic()))
+            stopped, clicked_s = not any(talker.taken for talker in talkers.values()), time.monotonic()
             resumed = await clinician.control("resume", by_channel=bool(rng.random() < 0.5))
             opened = sample_of(resumed["effective_at_ms"])
+            found.resumes.append(Resume(clock.at_sample(clicked_s), opened, stopped))
         await asyncio.sleep(SETTLED_S)
         finished = await clinician.control("finish")
         found.stretches.append((opened, sample_of(finished["effective_at_ms"])))

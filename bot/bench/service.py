@@ -17,6 +17,7 @@ from typing import Self
 import httpx
 
 from bot.errors import SetupError
+from bot.settings import default_config_dir
 
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0
@@ -26,6 +27,14 @@ DEV_KEY = "dev"
 
 class ServiceNotReady(SetupError):
     """The service that was to be measured did not come up."""
+
+
+def _config(folder: Path, clinic: str) -> Path:
+    """A copy of the configuration in which the demo clinic chose something else."""
+    shutil.copytree(default_config_dir(), folder)
+    file = folder / "clinics" / "demo.toml"
+    file.write_text(f"{file.read_text('utf-8')}\n{clinic}\n", "utf-8")
+    return folder
 
 
 def free_port() -> int:
@@ -75,8 +84,10 @@ def _children(pid: int) -> list[int]:
 class Service:
     """``quietnote serve --dev`` as a subprocess. Use as an async context manager."""
 
-    def __init__(self, *, model: str = "tiny.en", environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *, model: str = "tiny.en", environ: Mapping[str, str] | None = None, clinic: str = "") -> None:
+        """``clinic`` is TOML that the demo clinic's file is followed by."""
         self._environ = {"QUIETNOTE_ASR_MODEL": model, **(environ or {})}
+        self._clinic = clinic
         self._process: asyncio.subprocess.Process | None = None
         self._sampler: asyncio.Task[None] | None = None
         self.folder = Path(tempfile.mkdtemp(prefix="quietnote-bench-"))
@@ -94,6 +105,8 @@ class Service:
         self.base_url = f"http://127.0.0.1:{port}"
         environ = {k: v for k, v in os.environ.items() if not k.startswith("QUIETNOTE_")}
         environ |= {"QUIETNOTE_DATA_DIR": str(self.folder / "data"), **self._environ}
+        if self._clinic:
+            environ["QUIETNOTE_CONFIG_DIR"] = str(_config(self.folder / "config", self._clinic))
         log = (self.folder / "service.log").open("wb")
         try:
             self._process = await asyncio.create_subprocess_exec(

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -29,6 +30,8 @@ from bot.events import SAMPLES_PER_MS
 
 STARTS = 20
 CLINICIAN, CLIENT = "clinician", "client"
+CLINIC = "[consent]\non_file = true"
+"""The clinic takes consent on file: nobody is asked between the click and the first sample."""
 INTO_TURN_MS = 400
 """How far into a sentence Start is pressed."""
 TALK_S = 4.0
@@ -103,7 +106,7 @@ async def run(starts: int = STARTS, *, model: str = "tiny.en", progress: Progres
     seconds = min(max(pressed_at) + LASTING_MS, dialogue.duration_ms) / 1000
     progress("the words of the conversation, and when they are said")
     words = {who: await offline.words(model, dialogue.path(who), seconds) for who in recordings}
-    async with Service(model=model) as service, _http(service.base_url) as http:
+    async with Service(model=model, clinic=CLINIC) as service, _http(service.base_url) as http:
         progress(f"service is up (process {service.pid}); warming up")
         await _one(http, service.base_url, recordings, words, pressed_at[0])
         found = []
@@ -133,7 +136,10 @@ async def _one(
     at_ms: float,
 ) -> Start:
     """One session from its making to its transcript, Start pressed ``at_ms`` into the conversation."""
-    people = [{"id": who, "role": who, "display_name": who.title()} for who in recordings]
+    people: list[dict[str, Any]] = [{"id": who, "role": who, "display_name": who.title()} for who in recordings]
+    for one in people:
+        if one["role"] == CLIENT:
+            one["consent"] = _on_file()
     made = (await http.post("/v1/sessions", json={"clinic_id": "demo", "participants": people})).raise_for_status()
     session_id = made.json()["session"]["id"]
     tokens = {entry["role"]: entry["token"] for entry in made.json()["join"]}
@@ -176,14 +182,23 @@ async def _one(
     return Start((clock.shown_s - pressed_s) * 1000, lanes, ledgers_close(session))
 
 
+def _on_file() -> dict[str, str]:
+    return {
+        "method": "on_file",
+        "attested_by": CLINICIAN,
+        "text_version": "bench-1",
+        "date": datetime.now(UTC).date().isoformat(),
+        "document_id": "bench",
+    }
+
+
 async def _into_the_room(talkers: Mapping[str, Talker]) -> None:
-    """Both come in, and the client's consent is on file."""
+    """Both come in; the client's consent is on file since the session was made."""
     clinician, client = talkers[CLINICIAN], talkers[CLIENT]
     await clinician.join()
     await client.join()
     await clinician.admit(client.participant_id)
     await client.until(lambda: client.admitted, "admission")
-    await client.consent("granted")
     if clinician.bot is not None or client.bot is not None:
         raise CallFailed("A bot is in the room before Start.")
 

@@ -93,13 +93,18 @@ class Watch:
             self.worded.add(segment.segment_id)
 
     def engine(self, pcm: Pcm) -> None:
-        """The engine is given a sound: one of the windows, or it is a fault of this watch."""
+        """The engine is given a sound: one of the windows or a part of one, or it is a fault of this watch."""
         for windows in list(self._given.values()):
             for window in list(windows):
-                if window.pcm is pcm:
-                    self.audio(Place.ENGINE, CapturedAudio(window.lane_id, window.start_sample, pcm))
+                if window.pcm is pcm or window.pcm is pcm.base:
+                    skipped = (pcm.ctypes.data - window.pcm.ctypes.data) // pcm.itemsize
+                    self.audio(Place.ENGINE, CapturedAudio(window.lane_id, window.start_sample + skipped, pcm))
                     return
         raise LookupError("the engine was given a sound that is no window")
+
+    def first_after(self, lane_id: str, sample: int) -> int | None:
+        """The first sample of a lane, from this one on, that was captured."""
+        return min((max(a, sample) for a, b in self.seen[lane_id, Place.WINDOWS] if b > sample), default=None)
 
     def finals(self, lane_id: str, ids: set[str] | None = None) -> list[Span]:
         """The windows of a lane whose finals have words; ``ids``: only these."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,9 @@ from bot.asr.scheduler import SetAside
 from bot.control import channel
 from bot.control.callmedia import CallMedia
 from bot.control.capture import CaptureView
+from bot.control.faults import Watchdogs
+from bot.control.lobby import Seat
+from bot.control.receiving import Receiving
 from bot.control.stage import BOT_PRESENT, Stage
 from bot.errors import (
     QuietnoteError,
@@ -31,6 +35,13 @@ SET_ASIDE = "words-set-aside"
 
 class BotRun(Stage, ABC):
     """A session that can have a bot."""
+
+    receiving: Receiving | None = None
+    """Whose sound the bot takes, while there is one."""
+    watchdogs: Watchdogs | None = None
+    """What looks for faults, while there is one."""
+    _receive_rev = 0
+    """Counts the `receive` messages: two ways lead to a page, and the older may come last."""
 
     async def _bring_the_bot(self) -> None:
         """A bot run begins: the bot takes its seat, and the pages connect to it."""
@@ -64,6 +75,9 @@ class BotRun(Stage, ABC):
             on_first_sound=self._note_hearing,
         )
         await self.media.open(people)
+        self.watchdogs = Watchdogs(self.config.capture)
+        long_pause_s = self.config.capture.long_pause_s
+        self.receiving = Receiving(long_pause_s, self._call_clock.now_sample, self._receive)
 
     async def _move_bot(self, state: BotState, reason: EndReason | None = None) -> None:
         self.record = await self._store.change(
@@ -80,6 +94,8 @@ class BotRun(Stage, ABC):
         elif self.record.bot is not BotState.LEAVING:
             return
         media, self.media = self.media, None
+        self.receiving = self.watchdogs = None
+        self._stand(())
         if media is not None:
             await media.close(reason)
         for seat in self.lobby.seats.values():
@@ -104,6 +120,8 @@ class BotRun(Stage, ABC):
         return lanes
 
     async def _on_segment(self, segment: Segment) -> None:
+        if segment.text and self.watchdogs is not None:
+            self.watchdogs.words(segment.participant_id)
         if segment.text or segment.rev > 0:
             await self.broadcast(channel.caption(segment))
 
@@ -118,6 +136,8 @@ class BotRun(Stage, ABC):
         """Tell who cannot be heard any more, or can again, and that recording runs once everybody is heard."""
         if self.media is None:
             return
+        if self.receiving is not None:
+            self.receiving.look()
         if self._starting and not self.media.hearing.waits:
             self._starting = False
             self._spawn(self._tell_state(), "started")
@@ -144,7 +164,42 @@ class BotRun(Stage, ABC):
 
     def _apply_gates(self, at: int) -> int:
         """Set every gate as the state wants it; from when on all of them hold."""
-        return at if self.media is None else self.media.set_gates(self._gates(self.view), at)
+        if self.media is None:
+            return at
+        gates = self._gates(self.view)
+        holds = self.media.set_gates(gates, at)
+        if self.receiving is not None:
+            self.receiving.follow(gates)
+        return holds
+
+    def _about_to_open(self) -> None:
+        """Gates may open in a moment: whoever would be captured is asked for their sound now, not then."""
+        if self.receiving is not None:
+            self.receiving.about_to_open()
+
+    def _receive(self, participant_id: str, on: bool) -> None:
+        """Take up somebody's sound, or stop it, and ask their page to send it, or not to."""
+        media, seat = self.media, self.lobby.seats[participant_id]
+        if media is None or media.room is None:
+            return
+        media.room.receive(participant_id, on)
+        if on:
+            media.hearing.go_on(participant_id)
+            self._starting |= seat.present
+        else:
+            media.hearing.rest(participant_id)
+        self._spawn(self._tell_received(seat), "receive")
+
+    async def _tell_received(self, seat: Seat) -> None:
+        """Tell a page whether its sound is taken, by both ways that lead there: the quicker one counts."""
+        media, receiving = self.media, self.receiving
+        if media is None or media.room is None or receiving is None or not seat.present or seat.link is None:
+            return
+        self._receive_rev += 1
+        who = seat.member.participant_id
+        message = {"type": "receive", "on": receiving.receives(who), "rev": self._receive_rev}
+        await media.room.send(json.dumps(message).encode(), to=who)
+        await seat.link.send(message)
 
     @abstractmethod
     def _gates(self, view: CaptureView) -> dict[str, GateState]:

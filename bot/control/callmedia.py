@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
 from bot.asr.scheduler import LaneVoice, Scheduler, SetAside
 from bot.clock import CallClock, Clock
+from bot.control.heard import HeardLane
 from bot.control.hearing import Hearing
+from bot.control.holes import Absence, Withheld
 from bot.control.keeping import Keeper, warning_of
+from bot.control.lobby import BOT_ID
 from bot.errors import QuietnoteError
 from bot.events import (
     AudioFrame,
@@ -31,12 +34,12 @@ from bot.events import (
     Role,
     Segment,
     SpeechWindow,
-    ms_of,
     whole_ms,
 )
-from bot.ice import IceServer
+from bot.ice import IceServers
 from bot.media.builtin import BuiltinRoom
-from bot.media.pipeline import LanePipeline
+from bot.media.disk import Disk
+from bot.media.pipeline import AT_RISK, LanePipeline
 from bot.media.room import LaneStarted, RoomEvent
 from bot.media.spool import Spool
 from bot.media.vad import SileroVad
@@ -54,8 +57,10 @@ LEDGER_EVERY = 10
 IN_FLIGHT_MS = 400
 """How long after a boundary the last samples spoken before it may still arrive."""
 DRAIN_TIMEOUT_S = 30.0
-GAP_SAMPLES = 16_000
-"""Shortest hole in a lane that the transcript states: one second."""
+MEMORY_DRAIN_TIMEOUT_S = 600.0
+"""The same where sound lies in memory only: no later pass can make up for it."""
+NOT_KEPT = "audio-not-kept"
+"""Warning: sound was captured and could not be kept until its words were there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +75,9 @@ class MediaServices:
     scheduler: Scheduler
     spool_dir: Path
     ptime_ms: int
-    ice_servers: tuple[IceServer, ...] = ()
-
-
-@dataclass(slots=True)
-class _Lane:
-    pipeline: LanePipeline
-    voice: LaneVoice
-    committed_through_sample: int
-    level: LaneLevel | None = None
-    absent_from: int | None = None
-    """Where frames stopped coming, or the gate opened without one, until a frame comes. Media thread only."""
-    open: bool = False
-    turned_at: int = 0
-    """Where its gate last opened or shut. Media thread only."""
+    ice: IceServers = field(default_factory=IceServers)
+    disk: Disk = field(default_factory=Disk)
+    """What the spools may take of it."""
 
 
 class CallMedia:
@@ -111,16 +105,15 @@ class CallMedia:
         self._on_room_event = on_room_event
         self._on_fault = on_fault
         self._on_set_aside = on_set_aside
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, HeardLane] = {}
         self._lane_of: dict[str, str] = {}
         self._gates: dict[str, GateState] = {}
-        self._withheld_from: dict[str, int] = {}
-        """Where others began to be captured without somebody who has not agreed."""
         self._making = asyncio.Lock()
         self._words = Keeper(
             services.store, session_id, on_segment=on_segment, on_committed=self._committed, on_fault=on_fault
         )
         self._loop = asyncio.get_running_loop()
+        self._withheld = Withheld(self._words.put)
 
         def first_sound() -> None:
             self._loop.call_soon_threadsafe(on_first_sound)
@@ -142,7 +135,7 @@ class CallMedia:
             worker=self._services.worker,
             lane_ids=self._lane_of.__getitem__,
             ptime_ms=self._services.ptime_ms,
-            ice_servers=self._services.ice_servers,
+            ice_servers=lambda: self._services.ice.of(self._session_id, BOT_ID),
         )
         await self.room.join(self)
 
@@ -152,7 +145,14 @@ class CallMedia:
         Where what is known of any lane ends, if there is one: from there on the service was away.
         """
         known: list[int] = []
-        await self._on_worker(lambda lane: known.append(lane.pipeline.recover(lane.committed_through_sample, now)))
+
+        def take_up(lane: HeardLane) -> None:
+            end, gone = lane.pipeline.recover(lane.committed_through_sample, now, lane.at_risk_from)
+            known.append(end)
+            for span in gone:
+                self._loop.call_soon_threadsafe(self._words.put, lane.gap(span, GapReason.INTERRUPTED))
+
+        await self._on_worker(take_up)
         return max(known, default=None)
 
     async def ensure_lane(self, participant_id: str, role: Role) -> None:
@@ -167,6 +167,7 @@ class CallMedia:
         services = self._services
         loop = asyncio.get_running_loop()
         voice = LaneVoice(self._session_id, record.id, participant_id, role, self._language)
+        absence = Absence(participant_id, lambda gap: loop.call_soon_threadsafe(self._words.put, gap))
 
         def on_window(window: SpeechWindow) -> None:
             services.scheduler.submit(window, voice, self._words.put, on_set_aside)
@@ -190,18 +191,21 @@ class CallMedia:
                     self._session_id,
                     record.id,
                     kind=self._spool_kind,
+                    disk=services.disk,
                     hash_tree=record.hash_tree,
                     on_fault=on_spool_fault,
                 ),
                 on_window=on_window,
                 on_level=on_level,
                 on_boundary=self._note_boundary,
+                on_rebooked=absence.rebooked,
                 ledger=record.ledger,
                 in_flight_ms=IN_FLIGHT_MS,
             )
 
         pipeline = await asyncio.to_thread(open_pipeline)
-        self._lanes[record.id] = _Lane(pipeline, voice, record.committed_through_sample)
+        at_risk = record.hash_tree.get(AT_RISK)
+        self._lanes[record.id] = HeardLane(pipeline, voice, record.committed_through_sample, absence, at_risk)
         self._lane_of[participant_id] = record.id
 
     def event(self, event: RoomEvent) -> None:
@@ -216,38 +220,23 @@ class CallMedia:
         if lane is None:
             return
         known = lane.pipeline.cursor
-        if lane.absent_from is not None and frame.end_sample > known:  # what comes too late ends no absence
-            self._gap(lane, lane.absent_from, max(frame.start_sample - frame.lost_before, known), GapReason.ABSENT)
-            lane.absent_from = None
-        if frame.lost_before >= GAP_SAMPLES and self._gates.get(lane.voice.participant_id) is GateState.OPEN:
-            self._gap(lane, frame.start_sample - frame.lost_before, frame.start_sample, GapReason.LOST)
-        lane.pipeline.gate(frame)
+        lane.pipeline.gate(frame)  # may tell of what was lost, which decides what is stated of a hole that ends here
+        lane.absence.frame(frame, known)
         self.hearing.frame(lane.voice.participant_id, frame.end_sample)
 
     def _note_boundary(self, boundary: LaneBoundary) -> None:
         """A captured stretch ended. On the media thread."""
         lane = self._lanes.get(boundary.lane_id)
-        if lane is None or boundary.reason is not BoundaryReason.ABSENT:
-            return
-        if lane.open:
-            lane.absent_from = max(boundary.at_sample, lane.turned_at)
-        else:  # it is told of later than of the gate that shut meanwhile
-            self._gap(lane, boundary.at_sample, lane.turned_at, GapReason.ABSENT)
+        if lane is not None and boundary.reason is BoundaryReason.ABSENT:
+            lane.absence.began(boundary.at_sample)
 
-    def _turned(self, lane: _Lane, state: GateState, at_sample: int) -> None:
-        """A gate opened: absent until a frame comes. It shut: absent up to here. On the media thread."""
-        lane.open, lane.turned_at = state is GateState.OPEN, at_sample
-        if lane.open:
-            lane.absent_from = at_sample if lane.absent_from is None else lane.absent_from
-        elif lane.absent_from is not None:
-            self._gap(lane, lane.absent_from, at_sample, GapReason.ABSENT)
-            lane.absent_from = None
-
-    def _gap(self, lane: _Lane, start: int, end: int, reason: GapReason) -> None:
-        """State a hole in a lane, if it is long enough to matter to a reader. On the media thread."""
-        if end - start >= GAP_SAMPLES:
-            gap = Gap(ms_of(start), ms_of(end), reason, lane.voice.participant_id)
-            self._loop.call_soon_threadsafe(self._words.put, gap)
+    def state_open_gaps(self) -> None:
+        """State holes that go on, up to now: a process that is killed in one leaves it as an entry all the same."""
+        if self._words.depth:
+            return  # the database is behind: nothing is added that will be said again
+        for lane in self._lanes.values():
+            self._services.worker.post(lane.state_absence)
+        self._withheld.so_far(self.call_clock.now_sample())
 
     # -- gates -------------------------------------------------------------------------------------------------------
 
@@ -265,22 +254,11 @@ class CallMedia:
             self._gates[participant_id] = state
             lane = self._lanes[lane_id]
             at = lane.pipeline.set_state(state, at_sample)
-            self._services.worker.post(self._turned, lane, state, at)
+            self._services.worker.post(lane.absence.turned, state, at)
             holds = max(holds, at)
         holds = whole_ms(holds)
-        self._note_withheld(holds)
+        self._withheld.note(self._gates, holds)
         return holds
-
-    def _note_withheld(self, at_sample: int) -> None:
-        """State where others were captured and somebody's lane was not, for want of their consent."""
-        anybody = GateState.OPEN in self._gates.values()
-        held = {pid for pid, state in self._gates.items() if anybody and state is GateState.WITHHELD}
-        for participant_id in self._withheld_from.keys() - held:
-            start = self._withheld_from.pop(participant_id)
-            if at_sample - start >= GAP_SAMPLES:
-                self._words.put(Gap(ms_of(start), ms_of(at_sample), GapReason.WITHHELD, participant_id))
-        for participant_id in held - self._withheld_from.keys():
-            self._withheld_from[participant_id] = at_sample
 
     def drop_open(self, participant_id: str) -> None:
         """Throw away what of this lane is not yet in words: the open window, the pre-roll, waiting decodes."""
@@ -318,6 +296,10 @@ class CallMedia:
             if lane.level is not None and now - lane.level.at_sample < 16_000
         }
 
+    def pressure(self) -> float:
+        """How much of what may wait in memory does, in the fullest lane, from 0 to 1."""
+        return max((lane.pipeline.pressure() for lane in self._lanes.values()), default=0.0)
+
     def lag_ms(self) -> int:
         """How old the oldest ended utterance is that is not yet in words."""
         return self._services.scheduler.lag_ms(self._session_id)
@@ -351,16 +333,35 @@ class CallMedia:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    async def finish(self, at_sample: int) -> bool:
-        """End every lane at ``at_sample``, wait for the last words, save the books. True when every ledger closes."""
+    async def finish(self, at_sample: int, *, for_good: bool = True) -> bool:
+        """End every lane at ``at_sample``, wait for the last words, save the books. True when every ledger closes.
+
+        Words that do not come in time come after the call, from the spool; those of sound that never reached a disk do
+        not, unless the process ends and the call goes on (``for_good`` is false): the transcript says so.
+        """
         await asyncio.sleep(IN_FLIGHT_MS / 1000)
-        await self._on_worker(lambda lane: lane.pipeline.finish(at_sample))
-        drained = await self._services.scheduler.drain(self._session_id, DRAIN_TIMEOUT_S)
-        if drained:
+        await self._on_worker(lambda lane: lane.finish(at_sample))
+        at_risk = any(lane.pipeline.at_risk for lane in self._lanes.values())
+        longest_s = MEMORY_DRAIN_TIMEOUT_S if at_risk else DRAIN_TIMEOUT_S
+        if await self._services.scheduler.drain(self._session_id, longest_s):
             await self._words.settle()
         await self._on_worker(lambda lane: lane.pipeline.flush())
+        if for_good:
+            await self._give_up()
         await self.save_ledgers()
         return all(lane.pipeline.ledger().closes for lane in self._lanes.values())
+
+    async def _give_up(self) -> None:
+        gone: list[Gap] = []
+
+        def ask(lane: HeardLane) -> None:
+            gone.extend(lane.gap(span, GapReason.LOST) for span in lane.pipeline.give_up())
+
+        await self._on_worker(ask)
+        for gap in gone:
+            log.error("sound_not_kept", session_id=self._session_id)
+            self._on_fault(NOT_KEPT)
+            await self._services.store.add_gap(self._session_id, gap)
 
     async def discard(self, at_sample: int) -> int:
         """Throw away all that is held, of how many lanes; nothing recognised later is delivered."""
@@ -377,7 +378,7 @@ class CallMedia:
             await room.leave(reason)
         await self._words.close()
 
-    async def _on_worker(self, act: Callable[[_Lane], None]) -> None:
+    async def _on_worker(self, act: Callable[[HeardLane], None]) -> None:
         """Run ``act`` for every lane on the media thread, and wait until it is done."""
         loop = asyncio.get_running_loop()
         done = loop.create_future()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 
-from bot.errors import Forbidden, InvalidTransition
+from bot.errors import ConfigInvalid, Forbidden, InvalidTransition
 from bot.events import (
     CLIENT_SIDE,
     CaptureAction,
@@ -73,11 +73,18 @@ class Action(StrEnum):
     GRANT = "grant"
     DECLINE = "decline"
     REVOKE = "revoke"
+    DESTROY = "destroy"
+    GET_COPY = "get_copy"
+    ATTEST_ON_FILE = "attest_on_file"
+    ATTEST_ALOUD = "attest_aloud"
+    READ_CONSENT = "read_consent"
     READ_STATE = "read_state"
     READ_CAPTIONS = "read_captions"
     READ_TRANSCRIPT = "read_transcript"
     READ_NOTE = "read_note"
     ADD_INPUT = "add_input"
+    READ_INPUTS = "read_inputs"
+    WRITE_NOTE = "write_note"
     SIGN = "sign"
 
 
@@ -90,11 +97,18 @@ PARTICIPANT_MAY: Mapping[Action, frozenset[Role]] = {
     Action.GRANT: EVERYBODY,  # one's own only
     Action.DECLINE: EVERYBODY,  # one's own only
     Action.REVOKE: EVERYBODY,  # one's own only
+    Action.DESTROY: EVERYBODY,  # with one's own withdrawal only
+    Action.GET_COPY: EVERYBODY,  # one's own only
+    Action.ATTEST_ON_FILE: frozenset(),  # it is told when a session is made
+    Action.ATTEST_ALOUD: CLINICIAN,  # somebody else's, where the clinic allows it
+    Action.READ_CONSENT: EVERYBODY,  # others than clinicians their own only
     Action.READ_STATE: EVERYBODY,
     Action.READ_CAPTIONS: EVERYBODY,  # others than clinicians only where the clinic shows them
     Action.READ_TRANSCRIPT: CLINICIAN,
     Action.READ_NOTE: CLINICIAN,
     Action.ADD_INPUT: CLINICIAN,
+    Action.READ_INPUTS: CLINICIAN,
+    Action.WRITE_NOTE: CLINICIAN,
     Action.SIGN: CLINICIAN,
 }
 """What a participant's session token allows, by role."""
@@ -103,11 +117,15 @@ PLATFORM_MAY = frozenset(
     {
         Action.CAPTURE,
         Action.ADMIT,
+        Action.ATTEST_ON_FILE,  # for the clinician it names, where the clinic allows it
+        Action.READ_CONSENT,
         Action.READ_STATE,
         Action.READ_CAPTIONS,
         Action.READ_TRANSCRIPT,
         Action.READ_NOTE,
         Action.ADD_INPUT,
+        Action.READ_INPUTS,
+        Action.WRITE_NOTE,
     }
 )
 """What a platform's key allows. It never answers for a participant, and never signs."""
@@ -115,7 +133,7 @@ PLATFORM_MAY = frozenset(
 USER_MAY = PLATFORM_MAY | {Action.SIGN}
 """What a signed-in clinician may do to their own sessions."""
 
-OWN_ONLY = frozenset({Action.GRANT, Action.DECLINE, Action.REVOKE})
+OWN_ONLY = frozenset({Action.GRANT, Action.DECLINE, Action.REVOKE, Action.DESTROY, Action.GET_COPY})
 
 
 def permit(actor: Actor, action: Action, *, about: str | None = None) -> None:
@@ -129,10 +147,32 @@ def permit(actor: Actor, action: Action, *, about: str | None = None) -> None:
             allowed = action in USER_MAY and actor.role is Role.CLINICIAN
         case ActorKind.PARTICIPANT:
             allowed = actor.role in PARTICIPANT_MAY[action]
-            if action in OWN_ONLY and about != actor.participant_id:
+            own = about == actor.participant_id
+            if action in OWN_ONLY and not own:
+                allowed = False
+            if action is Action.ATTEST_ALOUD and own:
+                allowed = False
+            if action is Action.READ_CONSENT and not own and actor.role is not Role.CLINICIAN:
                 allowed = False
     if not allowed:
         raise Forbidden("Your role does not allow this here.", action=action.value)
+
+
+def consent_action(decision: ConsentState, *, aloud: bool, destroy: bool = False) -> Action:
+    """What an answer asks for; ``aloud``: somebody else's, attested; ``destroy``: with what there is."""
+    if destroy:
+        if decision is not ConsentState.REVOKED or aloud:
+            raise ConfigInvalid("destroy: only who withdraws can have what was recorded destroyed.")
+        return Action.DESTROY
+    if aloud:
+        if decision is not ConsentState.GRANTED:
+            raise ConfigInvalid("decision: only a yes can be attested; a no is anybody's own.")
+        return Action.ATTEST_ALOUD
+    return {
+        ConsentState.GRANTED: Action.GRANT,
+        ConsentState.DECLINED: Action.DECLINE,
+        ConsentState.REVOKED: Action.REVOKE,
+    }[decision]
 
 
 @dataclass(frozen=True, slots=True)

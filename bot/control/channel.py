@@ -15,11 +15,12 @@ from bot.control.capture import Ack
 from bot.errors import ConfigInvalid, PayloadTooLarge, ProblemError
 from bot.events import CaptureAction, Segment
 
-TOPIC = "scribe.control.v1"
 MAX_CHANNEL_BYTES = 256 * 1024
 """Largest message over a data channel: what aiortc announces (`a=max-message-size`)."""
 MAX_SOCKET_BYTES = 1_000_000
 """Largest message over the page's WebSocket."""
+MAX_HELD = 8
+"""Messages that may come with a hello."""
 ANSWERS_SIGNAL = {"answers": "signal"}
 """Said with a problem that answers signalling: it goes on by itself, and nobody pressed anything."""
 
@@ -33,10 +34,18 @@ class _Message(BaseModel):
     seq: int | None = Field(None, ge=0)
 
 
+class StartConsent(BaseModel):
+    """With Start: which text stood beside it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    text_version: str = Field("", max_length=32)
+
+
 class CaptureMessage(_Message):
     """Start, pause, resume, finish or discard."""
 
     type: Literal["start", "pause", "resume", "finish", "discard"]
+    consent: StartConsent | None = None
 
     @property
     def action(self) -> CaptureAction:
@@ -51,6 +60,8 @@ class ConsentAnswer(BaseModel):
     decision: Literal["granted", "declined", "revoked"]
     text_version: str = Field("", max_length=32)
     participant_id: str | None = Field(None, max_length=64)
+    destroy: bool = False
+    """With ``revoked``: what was recorded so far is destroyed."""
 
 
 class ConsentMessage(_Message):
@@ -58,6 +69,13 @@ class ConsentMessage(_Message):
 
     type: Literal["consent"]
     consent: ConsentAnswer
+    participant_id: str | None = Field(None, max_length=64)
+    """Not where it belongs; it names somebody all the same."""
+
+    def about(self, sender: str) -> str:
+        """Whose consent it is: somebody else's, where it names one anywhere."""
+        named = {self.participant_id, self.consent.participant_id} - {None, sender}
+        return min(str(who) for who in named) if named else sender
 
 
 class StatusMessage(_Message):
@@ -91,6 +109,20 @@ def decode(payload: bytes | str, *, limit: int = MAX_CHANNEL_BYTES) -> Mapping[s
     return message
 
 
+def held(hello: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """What a page that comes back could not say before: only what shuts something may come with its hello."""
+    said = hello.get("held")
+    messages = [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
+    return tuple(one for one in messages if _shuts(one))[:MAX_HELD]
+
+
+def _shuts(message: Mapping[str, Any]) -> bool:
+    consent = message.get("consent")
+    if message.get("type") == "consent":
+        return isinstance(consent, dict) and consent.get("decision") in {"declined", "revoked"}
+    return message.get("type") in {"pause", "finish", "discard"}
+
+
 def parse(message: Mapping[str, Any]) -> ControlMessage:
     """The typed control message. Raises :class:`ConfigInvalid` naming the field that is wrong."""
     if message.get("type") not in CONTROL_TYPES_LIST:
@@ -103,6 +135,14 @@ def parse(message: Mapping[str, Any]) -> ControlMessage:
             for e in error.errors(include_input=False, include_context=False, include_url=False)
         )
         raise ConfigInvalid(f"The message is not valid: {wrong}") from None
+
+
+def muted(message: Mapping[str, Any]) -> bool:
+    """What a page's ``mute`` says. Raises :class:`ConfigInvalid` for what says neither."""
+    said = message.get("muted")
+    if not isinstance(said, bool):
+        raise ConfigInvalid("muted: must be true or false.")
+    return said
 
 
 def problem_of(error: ProblemError) -> dict[str, Any]:

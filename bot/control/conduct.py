@@ -9,7 +9,7 @@ from __future__ import annotations
 import structlog
 
 from bot.clock import CallClock
-from bot.control import watch
+from bot.control.attesting import ON_FILE, OVER, PRESSED_START, VERBAL, check_aloud
 from bot.control.capture import (
     Ack,
     Action,
@@ -17,17 +17,18 @@ from bot.control.capture import (
     ActorKind,
     CaptureView,
     apply,
-    hold,
-    lift,
+    consent_action,
     permit,
 )
-from bot.control.endings import Endings
 from bot.control.keeping import warning_of
 from bot.control.lobby import Seat
 from bot.control.moves import Answer
+from bot.control.takingback import TakingBack
+from bot.control.wording import Read, start_text
 from bot.errors import (
     AiFeaturesDisabled,
     ClientNotPresent,
+    InvalidTransition,
     Overloaded,
     PreconditionFailed,
 )
@@ -40,37 +41,42 @@ from bot.events import (
     Role,
     ms_of,
 )
+from bot.store.records import Attestation
 
 log = structlog.get_logger()
 
 NEVER_STALE = frozenset({CaptureAction.PAUSE, CaptureAction.FINISH, CaptureAction.DISCARD})
 """Actions that are carried out whatever state their sender last saw."""
-
+SUMMARY_ONLY = "summary_only"
+"""The mode of a session whose note is made from what its clinician types, and from nothing else."""
+NEVER_RECORDED = "This session is Summary Only, so it is not recorded. Make another session to record one."
 
 NO = frozenset({ConsentState.DECLINED, ConsentState.REVOKED})
-ON_FILE = "on_file"
-"""Method of a consent that somebody attests to have on file."""
 
 
-class Conduct(Endings):
+class Conduct(TakingBack):
     """A session whose capture can be conducted."""
 
     _unfollowed: ConsentState | None = None
     """An answer that is recorded, and what follows from it is not."""
 
-    async def capture(self, actor: Actor, action: CaptureAction, *, message_id: str | None, seq: int | None) -> Ack:
-        """Start, pause, resume, finish or discard."""
+    async def capture(
+        self, actor: Actor, action: CaptureAction, *, message_id: str | None, seq: int | None, text_version: str = ""
+    ) -> Ack:
+        """Start, pause, resume, finish or discard; ``text_version`` is of what was read beside Start."""
         permit(actor, Action.CAPTURE)
         known = self._acks.recent(actor.name, message_id, action)
         if known is not None:
             return known
         at = self._now_sample()
         shuts = action in NEVER_STALE
+        if not shuts:
+            self._about_to_open()
         self._shutting += shuts
         try:
             if shuts and self.media is not None and self.view.state is CaptureState.CAPTURING:
                 at = self.media.set_gates(self._gates(self.view), at)
-            ack = await self._carry_out(actor, action, at, message_id, seq)
+            ack = await self._carry_out(actor, action, at, message_id, seq, text_version)
         finally:
             self._shutting -= shuts
             if shuts:
@@ -79,7 +85,13 @@ class Conduct(Endings):
         return ack
 
     async def _carry_out(
-        self, actor: Actor, action: CaptureAction, at: int, message_id: str | None, seq: int | None
+        self,
+        actor: Actor,
+        action: CaptureAction,
+        at: int,
+        message_id: str | None,
+        seq: int | None,
+        text_version: str,
     ) -> Ack:
         async with self._lock:
             remembered = await self._acks.find(actor.name, message_id, action)
@@ -88,21 +100,25 @@ class Conduct(Endings):
             if seq is not None and seq < self._control_seq and action not in NEVER_STALE:
                 raise PreconditionFailed("The session changed since you saw it.", seq=self.record.seq)
             if action is CaptureAction.START and self.view.state is CaptureState.OFF:
-                await self._start(actor)
+                await self._start(actor, text_version)
             else:
                 await self._act(actor, action, at)
             ack = Ack(self.view.state, ms_of(self._since_sample), self.record.seq)
             await self._acks.keep(actor.name, message_id, action, ack)
             return ack
 
-    async def _start(self, actor: Actor) -> None:
+    async def _start(self, actor: Actor, text_version: str) -> None:
+        if self.record.mode == SUMMARY_ONLY:
+            raise InvalidTransition(NEVER_RECORDED, state=self.view.state.value)
         if not self.config.ai_features.enabled:
             raise AiFeaturesDisabled
         if not self.lobby.client_present():
             raise ClientNotPresent
+        beside = start_text()
+        read = beside.read if text_version == beside.version else Read()  # by HTTP it may have stood nowhere
         for seat in self.lobby.seats.values():
             if seat.member.role is Role.CLINICIAN and self._speaks_for(actor, seat):
-                await self._record_consent(seat, ConsentState.GRANTED, "pressed_start", "", actor)
+                await self._record_consent(seat, ConsentState.GRANTED, PRESSED_START, read, actor)
         if self.record.call_started_at is None:
             self.record = await self._store.change(
                 self.session_id, "call.clock_started", call_started_at=self._clock.now()
@@ -148,13 +164,14 @@ class Conduct(Endings):
         text_version: str,
         message_id: str | None,
         seq: int | None,
+        destroy: bool = False,
     ) -> Ack:
-        """Take a participant's own answer: a yes to the text of this session, a no whatever was read."""
-        action = {
-            ConsentState.GRANTED: Action.GRANT,
-            ConsentState.DECLINED: Action.DECLINE,
-            ConsentState.REVOKED: Action.REVOKE,
-        }[decision]
+        """Take a participant's own answer: a yes to the text of this session, a no whatever was read.
+
+        By the method ``verbal_attested`` it is a clinician's word that somebody else said yes aloud. With ``destroy``
+        a withdrawal takes what was recorded so far with it.
+        """
+        action = consent_action(decision, aloud=method == VERBAL, destroy=destroy)
         permit(actor, action, about=participant_id)
         seat = self.lobby.seat(participant_id)
         known = self._acks.recent(actor.name, message_id, action)
@@ -164,6 +181,8 @@ class Conduct(Endings):
         shuts = decision is not ConsentState.GRANTED
         self._withdrawing[participant_id] += shuts
         try:
+            if not shuts and seat.consent is not ConsentState.GRANTED:
+                self._about_to_open()
             if shuts and self.media is not None:
                 self._apply_gates(at)
                 if seat.consent is ConsentState.GRANTED:
@@ -174,20 +193,30 @@ class Conduct(Endings):
                     return remembered
                 if seq is not None and seq < self._control_seq and not shuts:
                     raise PreconditionFailed("The session changed since you saw it.", seq=self.record.seq)
-                if not shuts and text_version not in {"", self.consent_text(seat.member.role).version}:
+                if not shuts and text_version not in {"", self.consent_text(seat).version}:
                     raise PreconditionFailed("Consent is to the text shown in this session, and this is another one.")
                 decision = _as_it_is(seat.consent, decision)
-                await self._record_consent(seat, decision, method, text_version, actor)
+                read, vouched = self._read(seat, text_version), None
+                if action is Action.ATTEST_ALOUD:
+                    check_aloud(seat, self.config.consent, self.view.state)
+                    vouched = Attestation(VERBAL, actor.name, text_version)
+                    read = read if text_version else Read()  # what was said aloud may be to no text
+                if destroy:
+                    await self._take_back(seat, Answer(decision, method, read, actor), at)
+                else:
+                    await self._record_consent(seat, decision, method, read, actor, vouched)
                 await self._follow_consent(decision, at)
                 ack = Ack(self.view.state, ms_of(at), self.record.seq)
                 await self._acks.keep(actor.name, message_id, action, ack)
         except Overloaded:
             if shuts and seat.consent not in NO:
-                self._noes[participant_id] = Answer(decision, method, text_version, actor)
+                self._noes[participant_id] = Answer(decision, method, self._read(seat, text_version), actor)
             raise
         finally:
             self._withdrawing[participant_id] -= shuts
             self._apply_gates(self._now_sample())
+        if self.view.state is CaptureState.FINISHED and destroy and self.record.withdrawn_by is not None:
+            await self._destroy_ended()
         await self.lobby.send_roster(self.bot_seat())
         await self._tell_state()
         return ack
@@ -216,6 +245,12 @@ class Conduct(Endings):
         answered = all(s.consent in NO | {ConsentState.GRANTED} for s in seats if s.present)
         return all(s.consent in NO for s in clients) or (answered and not self._consented())
 
+    async def _expire_due(self) -> None:
+        """Let every grant run out whose end has come."""
+        for participant_id, seat in list(self.lobby.seats.items()):
+            if self._ran_out(seat) and participant_id not in self._noes and self.view.state not in OVER:
+                await self.expire(participant_id)
+
     async def expire(self, participant_id: str) -> None:
         """A grant that was on file with an end has come to it. What was said before stays; they are asked anew."""
         seat = self.lobby.seat(participant_id)
@@ -226,13 +261,13 @@ class Conduct(Endings):
             async with self._lock:
                 if seat.consent is not ConsentState.GRANTED:
                     return
-                await self._record_consent(seat, ConsentState.EXPIRED, ON_FILE, "", system)
+                await self._record_consent(seat, ConsentState.EXPIRED, ON_FILE, Read(), system)
                 if seat.present and self.media is not None:
                     await self._ask(seat)
                 await self._resettle()
         except Overloaded:
             if seat.consent is ConsentState.GRANTED:
-                self._noes[participant_id] = Answer(ConsentState.EXPIRED, ON_FILE, "", system)
+                self._noes[participant_id] = Answer(ConsentState.EXPIRED, ON_FILE, Read(), system)
             raise
         finally:
             self._withdrawing[participant_id] -= 1
@@ -249,7 +284,7 @@ class Conduct(Endings):
                     continue
                 seat = self.lobby.seat(participant_id)
                 decision = _as_it_is(seat.consent, answer.decision)
-                await self._record_consent(seat, decision, answer.method, answer.text_version, answer.actor)
+                await self._record_consent(seat, decision, answer.method, answer.read, answer.actor)
                 await self._follow_consent(decision, self._now_sample())
             await self._tell_state()
         if self._unfollowed is not None:
@@ -262,32 +297,13 @@ class Conduct(Endings):
                     await self._move(self.view, self._since_sample, None)
             await self._tell_state()
 
-    async def _watch_presence(self) -> None:
-        """Carry out what :mod:`bot.control.watch` says of who is there."""
-        await self._catch_up()
-        verdict = watch.judge(
-            self.view, self.lobby, self.config.capture, now_s=self._clock.monotonic_s(), call_ms=self.now_ms()
-        )
-        system = Actor(ActorKind.SYSTEM, self.record.clinic_id)
-        if isinstance(verdict, EndReason):
-            await self.end(system, verdict)
-        elif verdict != watch.STAY:
-            async with self._lock:
-                after = self.view
-                for reason in verdict.hold:
-                    after = hold(after, reason)
-                for reason in verdict.lift:
-                    after = lift(after, reason, consented=self._consented())
-                await self._move(after, self._now_sample(), system)
-            await self._tell_state()
-
 
 def _as_it_is(now: ConsentState, said: ConsentState) -> ConsentState:
     """A no is a no, whichever word it came with: it takes back what was given, and declines what was only asked."""
     match said, now:
         case ConsentState.DECLINED, ConsentState.GRANTED:
             return ConsentState.REVOKED
-        case ConsentState.REVOKED, ConsentState.UNKNOWN | ConsentState.REQUESTED:
+        case ConsentState.REVOKED, ConsentState.UNKNOWN | ConsentState.REQUESTED | ConsentState.EXPIRED:
             return ConsentState.DECLINED
         case ((ConsentState.DECLINED | ConsentState.REVOKED), (ConsentState.DECLINED | ConsentState.REVOKED)):
             return now

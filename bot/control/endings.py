@@ -34,14 +34,32 @@ TRY_AGAIN_S = 1.0
 class Endings(Moves):
     """A session whose recording can end, whatever ended it."""
 
-    async def end(self, actor: Actor, reason: EndReason) -> None:
-        """The call ended without Finish: what was captured is finished all the same."""
+    _asked_at = 0
+    """From when on the last change of capture holds that an earlier process recorded."""
+
+    async def end(self, actor: Actor, reason: EndReason, *, still: Callable[[], bool] = lambda: True) -> None:
+        """The call ended without Finish: what was captured is finished all the same; where nothing was, it is off.
+
+        ``still`` is asked when its turn has come: whoever was missed may be back.
+        """
         async with self._lock:
-            if self.view.state not in {CaptureState.CAPTURING, CaptureState.PAUSED}:
+            if not still():
                 return
-            at = self._now_sample()
-            await self._move(CaptureView(CaptureState.FINISHED), at, actor)
-            self._spawn(self._wind_up(at, reason), "wind_up")
+            if self.view.state is CaptureState.CONSENT_PENDING:
+                await self._move(CaptureView(CaptureState.OFF), self._now_sample(), actor)
+                await self._send_bot_home(reason)
+            elif self.view.state in {CaptureState.CAPTURING, CaptureState.PAUSED}:
+                at = self._now_sample()
+                await self._move(CaptureView(CaptureState.FINISHED), at, actor)
+                self._spawn(self._wind_up(at, reason), "wind_up")
+        await self._tell_state()
+
+    async def end_unrecorded(self) -> None:
+        """A session that was never recorded ends: no more recording can begin in it."""
+        async with self._lock:
+            if self.view.state is CaptureState.OFF:
+                await self._send_bot_home(EndReason.PLATFORM_ERROR)  # one that a fault left half begun
+                await self._move(CaptureView(CaptureState.FINISHED), self._now_sample(), None)
         await self._tell_state()
 
     async def _wind_up(self, at: int, reason: EndReason) -> None:
@@ -90,7 +108,9 @@ class Endings(Moves):
         await self.refresh()
 
     async def resume_after_crash(self) -> None:
-        """Come back into the state the process left: what is in the spool is recognised, paused stays paused."""
+        """Come back into the state the process left: what is in the spool is recognised, paused stays paused, and who
+        was asked for consent is still asked.
+        """
         assert self.record.call_started_at is not None
         self._call_clock = CallClock(self._clock, started_at=self.record.call_started_at)
         for seat in self.lobby.seats.values():
@@ -101,7 +121,7 @@ class Endings(Moves):
         now = self._now_sample()
         gone_from = await self.media.recover(now)
         pause = await self._restate_pauses()
-        if pause is None:
+        if pause is None and self.view.state is not CaptureState.CONSENT_PENDING:
             await self._state_outage(gone_from, now)
         self._since_sample = now if pause is None else pause.start_ms * SAMPLES_PER_MS
         if not self._consented():
@@ -124,6 +144,8 @@ class Endings(Moves):
             if end_ms is not None and self.record.capture is not CaptureState.DISCARDED:
                 await self._store.add_gap(self.session_id, Gap(start_ms, end_ms, GapReason.PAUSED))
         changes = [event for event in events if event.kind.startswith("capture.") and "state" in event.data]
+        if changes:
+            self._asked_at = changes[-1].data["effective_at_ms"] * SAMPLES_PER_MS
         if not found or not changes:
             return None
         ended_by_last = found[-1].end_ms == changes[-1].data["effective_at_ms"]
@@ -155,8 +177,8 @@ class Endings(Moves):
             assert self.media is not None
             if record.capture is CaptureState.FINISHED:
                 gone_from = await self.media.recover(at)
-                if pause is None:
-                    await self._state_outage(gone_from, at)
+                if pause is None:  # what was asked to end was recorded a moment later: nothing is missing in between
+                    await self._state_outage(gone_from, min(at, self._asked_at))
                 await self.media.finish(at)
             else:
                 await self.media.discard(at)
@@ -166,7 +188,5 @@ class Endings(Moves):
                 await self._move_bot(BotState.DONE, self.record.bot_end_reason)
 
     async def abandon(self) -> None:
-        """The process stopped while consent was asked for, or before: nothing was captured, so nothing is kept."""
-        if self.view.state is not CaptureState.OFF:
-            await self._move(CaptureView(CaptureState.OFF), 0, None)
+        """The process stopped while the bot was coming in: nothing was asked for yet, so nothing is kept."""
         await self._send_bot_home(EndReason.PLATFORM_ERROR)

@@ -100,7 +100,9 @@ class Keeper:
             return True
 
     async def settle(self) -> bool:
-        """Store all that was put; False if the database did not take it within :data:`SETTLE_S`."""
+        """Store all that was put; False if the database did not take it within :data:`SETTLE_S`, or nobody stores."""
+        if self._task is None:
+            return False
         try:
             async with asyncio.timeout(SETTLE_S):
                 await self._incoming.join()
@@ -144,6 +146,7 @@ class Keeper:
                     self._lost()
             finally:
                 self._incoming.task_done()
+        self._incoming.task_done()  # the end marker: whoever waits for the rest need not wait for it
 
     async def _store_one(self, item: Segment | Gap) -> None:
         if isinstance(item, Gap):

@@ -3,6 +3,7 @@
     stage.py     record, people, clock, telling
     botrun.py    the bot in the call
     conduct.py   capture, consent, ends
+    watching.py  who is there, what is wrong, when it ends by itself
     live.py      pages, control messages, the tick
 
 Each stands on the one above it.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from bot.control import channel, signalling
@@ -23,12 +24,16 @@ from bot.control.capture import (
     Actor,
     ActorKind,
     CaptureView,
+    hold,
+    lift,
     permit,
 )
-from bot.control.conduct import Conduct
 from bot.control.keeping import warning_of
 from bot.control.lobby import PageLink, Seat
 from bot.control.stage import BOT_PRESENT, LiveServices
+from bot.control.telling import reads_warning
+from bot.control.watching import Watching
+from bot.control.wording import ConsentText, start_text
 from bot.errors import (
     ConfigInvalid,
     NotFound,
@@ -39,20 +44,31 @@ from bot.events import (
     CaptureState,
     ConsentState,
     EndReason,
+    PauseReason,
     Role,
 )
-from bot.media.room import ControlMessage, Member, MemberMuted, RoomClosed, RoomEvent
+from bot.media.room import ControlMessage, LaneStarted, Member, MemberMuted, RoomClosed, RoomEvent
+from bot.media.spool import CROWDED, ROOMY
+
+PAGE_TYPES = ("ping", "mute", "admit", "signal")
+"""What a page may say beside the control messages."""
 
 
-class LiveSession(Conduct):
+class LiveSession(Watching):
     """A session while anybody is in it, or while its sound is being dealt with."""
 
-    async def enter(self, member: Member, link: PageLink, pass_id: str = "") -> None:
-        """A participant's page came in (again), with the token of that id."""
-        seat = await self.lobby.seat_page(member, link, pass_id)
+    async def enter(
+        self, member: Member, link: PageLink, pass_id: str = "", held: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        """A participant's page came in (again), with the token of that id.
+
+        What it could not say before, a pause or a no, is carried out before their return lets anything go on.
+        """
+        seat = await self.lobby.seat_page(member, link, pass_id, now_s=self._clock.monotonic_s())
         if not seat.admitted and self.media is not None and self.media.room is not None:
             await self.media.room.drop(member.participant_id)  # whoever held the seat before
-        text = self.consent_text(member.role)
+        text, beside = self.consent_text(seat), start_text()
+        servers = self._services.media.ice.of(self.session_id, member.participant_id)
         await link.send(
             {
                 "type": "welcome",
@@ -68,19 +84,23 @@ class LiveSession(Conduct):
                     "name": self.config.name,
                     "support_contact": self.config.support_contact,
                     "client_captions": self.config.capture.client_captions,
+                    "verbal_attested": self.config.consent.verbal_attested,
                 },
-                "consent_wording": {"version": text.version, "text": text.text},
-                "ice_servers": [server.for_pages() for server in self._services.media.ice_servers],
+                "consent_wording": _worded(text),
+                "ice_servers": [server.for_pages() for server in servers],
                 "admitted": seat.admitted,
             }
+            | ({"start_wording": _worded(beside)} if member.role is Role.CLINICIAN else {})
         )
+        for message in held:
+            await self.page_message(member, link, message)
         if seat.admitted:
             await self._someone_is_in(seat)
         else:
             await self.lobby.send_roster(self.bot_seat())
         await link.send(self.state_for(member.role))
-        if member.role is Role.CLINICIAN:
-            for message in self.standing_warnings():
+        for message in self.standing_warnings():
+            if reads_warning(seat, message):
                 await link.send(message)
         self.wake()
 
@@ -111,12 +131,15 @@ class LiveSession(Conduct):
 
     async def _someone_is_in(self, seat: Seat) -> None:
         """Somebody is in the room now: ask them if they must be asked, and let capture follow."""
+        if seat.present and seat.here_since_ms is None:
+            seat.here_since_ms = self.now_ms()
         async with self._lock:
             if seat.present and self.media is not None and self.record.bot in BOT_PRESENT:
                 await self.media.ensure_lane(seat.member.participant_id, seat.member.role)
-                if seat.consent is ConsentState.UNKNOWN:
+                if seat.consent in {ConsentState.UNKNOWN, ConsentState.EXPIRED}:
                     await self._ask(seat)
                 await self._resettle()
+                await self._tell_received(seat)
         await self._watch_presence()  # who was missed is back
         await self.lobby.send_roster(self.bot_seat())
         await self._tell_state()
@@ -127,12 +150,12 @@ class LiveSession(Conduct):
             kind = message.get("type")
             if not isinstance(kind, str):
                 raise ConfigInvalid("type: must be a text.")
-            if kind in channel.CONTROL_TYPES:
+            if kind in channel.CONTROL_TYPES or (kind not in PAGE_TYPES and "message_id" in message):
                 await self._control(member, message, link.send)
             elif kind == "ping":
                 await link.send({"type": "pong"})
             elif kind == "mute":
-                self._mute(member.participant_id, muted=message.get("muted") is True)
+                self._mute(member.participant_id, muted=channel.muted(message))
                 await self.lobby.send_roster(self.bot_seat())
             elif kind == "admit":
                 await self.admit(self._actor(member), str(message.get("participant_id")))
@@ -140,7 +163,7 @@ class LiveSession(Conduct):
                 await signalling.carry(self.lobby, self.media, member, message, link)
                 self._apply_gates(self._now_sample())
             else:
-                raise ConfigInvalid("type: unknown message type.")
+                raise ConfigInvalid(f"type: must be one of {', '.join([*channel.CONTROL_TYPES_LIST, *PAGE_TYPES])}.")
         except ProblemError as error:
             answers = channel.ANSWERS_SIGNAL if message.get("type") == "signal" else {}
             await link.send({"type": "problem", "problem": channel.problem_of(error)} | answers)
@@ -171,17 +194,22 @@ class LiveSession(Conduct):
             match message:
                 case channel.CaptureMessage():
                     ack = await self.capture(
-                        self._actor(member), message.action, message_id=message.message_id, seq=message.seq
+                        self._actor(member),
+                        message.action,
+                        message_id=message.message_id,
+                        seq=message.seq,
+                        text_version=message.consent.text_version if message.consent else "",
                     )
                 case channel.ConsentMessage():
                     ack = await self.consent(
                         self._actor(member),
-                        message.consent.participant_id or member.participant_id,
+                        message.about(member.participant_id),
                         ConsentState(message.consent.decision),
                         method="in_call",
                         text_version=message.consent.text_version,
                         message_id=message.message_id,
                         seq=message.seq,
+                        destroy=message.consent.destroy,
                     )
                 case channel.StatusMessage():
                     ack = Ack(self.view.state, self.now_ms(), self.record.seq)
@@ -197,6 +225,8 @@ class LiveSession(Conduct):
                 self._spawn(self._from_channel(event), "control")
             case MemberMuted():
                 self._mute(event.participant_id, muted=event.muted)
+            case LaneStarted() if self.media is not None:
+                self.media.hearing.came_back(event.participant_id)
             case RoomClosed():
                 self._spawn(self._room_closed(event.reason), "room_closed")
             case _:
@@ -236,20 +266,38 @@ class LiveSession(Conduct):
         while True:
             await asyncio.sleep(TICK_S)
             tick += 1
+            await self._or_warn(self._expire_due())
             media = self.media
             if media is None:
                 continue
             media.tick()
             self._note_hearing()
+            if tick % LEVELS_EVERY == 0:
+                self._watch_faults()
             if tick % LEVELS_EVERY == 0 and (levels := media.levels()):
                 await self.broadcast({"type": "levels", "levels": levels})
             if tick % LEDGER_EVERY == 0:
+                media.state_open_gaps()
                 await media.save_words()
                 await self._or_warn(media.save_ledgers())
                 self.keep_warnings()
                 await self._tell_ledger()
                 await self._tell_lag()
                 await self._or_warn(self._watch_presence())
+                await self._or_warn(self._watch_storage(media.pressure()))
+
+    async def _watch_storage(self, pressure: float) -> None:
+        """Pause before what is captured could be kept nowhere, and go on once there is room again."""
+        async with self._lock:
+            held = PauseReason.STORAGE in self.view.reasons
+            if pressure >= CROWDED and not held and self.view.state in {CaptureState.CAPTURING, CaptureState.PAUSED}:
+                after = hold(self.view, PauseReason.STORAGE)
+            elif pressure <= ROOMY and held:
+                after = lift(self.view, PauseReason.STORAGE, consented=self._consented())
+            else:
+                return
+            await self._move(after, self._now_sample(), Actor(ActorKind.SYSTEM, self.record.clinic_id))
+        await self._tell_state()
 
     async def _or_warn(self, work: Awaitable[None]) -> None:
         """What fails now is tried again at the next look; time goes on."""
@@ -266,9 +314,13 @@ class LiveSession(Conduct):
         await self.settle_tasks()
         if self.media is not None:
             self.media.set_gates(self._gates(CaptureView(CaptureState.OFF)), self._now_sample())
-            await self.media.finish(self._now_sample())
+            await self.media.finish(self._now_sample(), for_good=False)
             await self.media.close(EndReason.PLATFORM_ERROR)
             self.media = None
+
+
+def _worded(text: ConsentText) -> dict[str, str]:
+    return {"version": text.version, "text": text.text, "language": text.language}
 
 
 def _named(member: Member) -> dict[str, str]:

@@ -16,9 +16,12 @@ import structlog
 from bot.errors import ConfigInvalid, Forbidden
 from bot.events import CLIENT_SIDE, ConsentState, Role
 from bot.media.room import Member
+from bot.store.records import Attestation
 
 log = structlog.get_logger()
 
+BLIP_S = 10.0
+"""Away for less, somebody has not left: they get the captions of what was said meanwhile."""
 REPLACED = 4001
 """WebSocket close code: the same participant came in again."""
 BOT_ID = "bot"
@@ -49,15 +52,25 @@ class Seat:
     absent: bool = False
     """The bot gets no sound from them, though it should."""
     left_at_s: float | None = None
+    here_since_ms: int | None = None
+    """Media time at which they came into the room: what was said before is not for them. None: they were not in it."""
     admitted_pass: str | None = None
     """The token of the page that was let in; None until one is, and after a restart."""
     page_pass: str = ""
     """The token of the page that holds the seat."""
+    language: str | None = None
+    """What they read, as a BCP 47 tag; None: the language of the session."""
+    attestation: Attestation | None = None
+    """Who vouches for their consent; None where they gave it themselves."""
 
     @property
     def present(self) -> bool:
         """In the room: admitted, with a page."""
         return self.admitted and self.link is not None
+
+    def was_here(self, at_ms: int) -> bool:
+        """True when what was said at that media time was said in their presence."""
+        return self.admitted and self.here_since_ms is not None and at_ms >= self.here_since_ms
 
 
 class Lobby:
@@ -77,11 +90,7 @@ class Lobby:
         """True when a client, or who answers for one, is in the room."""
         return any(seat.present and seat.member.role in CLIENT_SIDE for seat in self.seats.values())
 
-    def clinician_present(self) -> bool:
-        """True when a clinician is in the room."""
-        return any(seat.present and seat.member.role is Role.CLINICIAN for seat in self.seats.values())
-
-    async def seat_page(self, member: Member, link: PageLink, pass_id: str = "") -> Seat:
+    async def seat_page(self, member: Member, link: PageLink, pass_id: str = "", *, now_s: float = 0.0) -> Seat:
         """Take a page in; an older page of the same participant is closed. Clinicians need no admission.
 
         Anybody else is let in once, and comes back by the same token. Another token is their link opened once more,
@@ -89,13 +98,19 @@ class Lobby:
         """
         seat = self.seat(member.participant_id)
         old, seat.link = seat.link, link
-        seat.left_at_s = None
+        if seat.left_at_s is not None and now_s - seat.left_at_s > BLIP_S:
+            seat.here_since_ms = None
+        seat.muted = False  # it says so itself where it is
         seat.page_pass = pass_id
         if member.role is Role.CLINICIAN:
             seat.admitted = True
         elif seat.admitted or seat.admitted_pass is not None:
             seat.admitted_pass = pass_id if seat.admitted_pass is None else seat.admitted_pass
             seat.admitted = seat.admitted_pass == pass_id
+        if seat.admitted:
+            seat.left_at_s = None  # whoever waits to be let in again is still away
+        else:
+            seat.here_since_ms = None
         if old is not None and old is not link:
             await old.close(REPLACED, "another page took this seat")
         return seat
@@ -146,6 +161,7 @@ class Lobby:
                     "muted": seat.muted,
                     "absent": seat.absent,
                     "consent": consent(seat),
+                    "attested": attested(seat, self.seats) if consent(seat) else None,
                 }
                 for seat in self.seats.values()
                 if visible(seat)
@@ -161,3 +177,17 @@ class Lobby:
         if target is None or not target.present or target.link is None:
             raise ConfigInvalid("to: nobody of that id is in the room.")
         await target.link.send({"type": "signal", "from": sender, "data": dict(data)})
+
+
+def attested(seat: Seat, seats: Mapping[str, Seat]) -> dict[str, Any] | None:
+    """Who vouches for a consent, as it is shown to the person themselves and to clinicians; None for one's own."""
+    given = seat.attestation
+    if given is None:
+        return None
+    by = seats.get(given.attested_by)
+    return {
+        "method": given.method,
+        "by": by.member.display_name if by is not None else given.attested_by,
+        "date": given.signed_on.isoformat() if given.signed_on else None,
+        "until": given.until.isoformat() if given.until else None,
+    }

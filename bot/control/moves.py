@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from bot.control.attesting import ASKED, ran_out
 from bot.control.botrun import BotRun
 from bot.control.capture import (
     Actor,
@@ -27,6 +28,7 @@ from bot.control.capture import (
 from bot.control.keeping import warning_of
 from bot.control.lobby import Lobby, Seat
 from bot.control.stage import LiveServices
+from bot.control.wording import Read, start_text
 from bot.errors import Overloaded, QuietnoteError
 from bot.events import (
     CLIENT_SIDE,
@@ -40,6 +42,7 @@ from bot.events import (
     TranscriptState,
     ms_of,
 )
+from bot.store.records import Attestation
 from bot.store.sessions import SessionRecord
 
 log = structlog.get_logger()
@@ -51,7 +54,7 @@ class Answer:
 
     decision: ConsentState
     method: str
-    text_version: str
+    read: Read
     actor: Actor
 
 
@@ -76,13 +79,19 @@ class Moves(BotRun):
         """What was asked to be shut is shut before it is recorded, and cannot be opened until it is."""
         if self._shutting and view.state is CaptureState.CAPTURING:
             view = hold(view, PauseReason.CLINICIAN)
-        if (self._withdrawing.total() or self._noes) and not self._consented():
+        shut = self._withdrawing.total() or self._noes or any(self._ran_out(s) for s in self.lobby.seats.values())
+        if shut and not self._consented():
             view = settle(view, consented=False)
         return {pid: lane_gate(view, self._consent_of(seat)) for pid, seat in self.lobby.seats.items()}
 
     def _consent_of(self, seat: Seat) -> ConsentState:
         who = seat.member.participant_id
-        return ConsentState.REVOKED if self._withdrawing[who] or who in self._noes else seat.consent
+        if self._withdrawing[who] or who in self._noes:
+            return ConsentState.REVOKED
+        return ConsentState.EXPIRED if self._ran_out(seat) else seat.consent
+
+    def _ran_out(self, seat: Seat) -> bool:
+        return ran_out(seat, self._clock.now())
 
     def _consented(self) -> bool:
         people = [
@@ -159,7 +168,7 @@ class Moves(BotRun):
     def _hold_unrecorded(self, before: CaptureView, after: CaptureView, at: int) -> None:
         """What was asked to be shut is shut from ``at`` on at the latest, though the database does not know it yet."""
         kept = before.state is CaptureState.PAUSED and after.state is CaptureState.PAUSED
-        asked = after.reasons if kept else {PauseReason.CLINICIAN}
+        asked = after.reasons if kept or after.reasons == {PauseReason.STORAGE} else {PauseReason.CLINICIAN}
         self.view = CaptureView(CaptureState.PAUSED, before.reasons | asked)
         self._unrecorded = True
         if before.state is CaptureState.CAPTURING:
@@ -189,29 +198,47 @@ class Moves(BotRun):
             case _:
                 return "capture.off", {}
 
+    def _read(self, seat: Seat, text_version: str = "") -> Read:
+        """What they read of that version; without one, the text of this session."""
+        text = self.consent_text(seat)
+        return text.read if text_version in {"", text.version} else Read(text_version)
+
     async def _record_consent(
-        self, seat: Seat, decision: ConsentState, method: str, text_version: str, actor: Actor
+        self,
+        seat: Seat,
+        decision: ConsentState,
+        method: str,
+        read: Read,
+        actor: Actor,
+        attestation: Attestation | None = None,
     ) -> None:
         """Record an answer; it takes the place of one that could not be recorded before."""
-        text = self.consent_text(seat.member.role)
-        version = text_version or text.version
         self.record = await self._store.record_consent(
             self.session_id,
             seat.member.participant_id,
             decision,
             method=method,
-            text_version=version,
-            text_sha256=text.sha256 if version == text.version else "",
+            text_version=read.version,
+            text_sha256=read.sha256,
+            language=read.language,
+            text=self._text_read(seat, read) if decision is ConsentState.GRANTED else "",
             by=actor.name,
+            attestation=attestation,
         )
-        seat.consent = decision
+        if seat.consent is not decision:
+            seat.consent, seat.attestation = decision, attestation
         if decision is not ConsentState.REQUESTED:
             self._noes.pop(seat.member.participant_id, None)
         self._control_seq = self.record.seq
 
+    def _text_read(self, seat: Seat, read: Read) -> str:
+        """What they read, word for word, to be kept for their copy; empty where it is no text of ours."""
+        shown = (self.consent_text(seat), start_text())
+        return next((text.text for text in shown if text.read == read), "")
+
     async def _ask(self, seat: Seat) -> None:
         system = Actor(ActorKind.SYSTEM, self.record.clinic_id)
-        await self._record_consent(seat, ConsentState.REQUESTED, "asked", "", system)
+        await self._record_consent(seat, ConsentState.REQUESTED, ASKED, self._read(seat), system)
 
     async def refresh(self) -> None:
         """Take up what the workflow changed, and tell the pages."""

@@ -11,7 +11,7 @@ import structlog
 from bot.control.live import LiveServices, LiveSession
 from bot.control.lobby import Lobby, Seat
 from bot.errors import QuietnoteError
-from bot.events import CaptureState, Role, SessionEvent
+from bot.events import CaptureState, ConsentState, Role, SessionEvent
 from bot.media.room import Member
 
 log = structlog.get_logger()
@@ -37,11 +37,15 @@ class LiveSessions:
             if live is None:
                 store = self._services.media.store
                 record = await store.get(session_id)
+                granted = [one for one in await store.consents(session_id) if one.decision is ConsentState.GRANTED]
+                vouched = {one.participant_id: one.attestation for one in granted}  # the last one of each
                 seats = [
                     Seat(
                         Member(p.id, p.role, p.display_name),
                         p.admitted or p.role is Role.CLINICIAN,  # who needs no admission, after a restart too
                         p.consent,
+                        language=p.language,
+                        attestation=vouched.get(p.id) if p.consent is ConsentState.GRANTED else None,
                     )
                     for p in await store.participants(session_id)
                 ]
@@ -86,9 +90,9 @@ class LiveSessions:
 
     async def _recover(self, session_id: str, capture: CaptureState) -> None:
         match capture:
-            case CaptureState.CONSENT_PENDING | CaptureState.OFF:
+            case CaptureState.OFF:
                 await (await self.of(session_id)).abandon()
-            case CaptureState.CAPTURING | CaptureState.PAUSED:
+            case CaptureState.CONSENT_PENDING | CaptureState.CAPTURING | CaptureState.PAUSED:
                 live = await self.of(session_id)
                 await live.resume_after_crash()
                 live.wake()

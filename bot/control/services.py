@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from bot.clock import Clock
 from bot.control.capture import Ack, Actor
+from bot.control.consentform import FormTemplate
 from bot.control.limits import RateLimiter
 from bot.control.lobby import PageLink
 from bot.control.tokens import SessionTokens
@@ -21,12 +22,17 @@ from bot.store.clinic_store import ClinicStore
 from bot.store.db import Database
 from bot.store.keys import KeyStore
 from bot.store.receipts import ReceiptSigner
+from bot.store.records import SessionRecord
 from bot.store.sessions import SessionStore
 from bot.store.users import UserStore
 from bot.store.vault import Vault
 
 HealthCheck = Callable[[], Awaitable[str | None]]
 """None when all is well, else one plain sentence that says what is missing."""
+
+
+WriteNote = Callable[[str, str], Awaitable[SessionRecord]]
+"""Ask for the note of a session (its id), by whom (an id). Raises InvalidTransition, NotFound."""
 
 
 class LiveSession(Protocol):
@@ -46,15 +52,18 @@ class LiveSession(Protocol):
         text_version: str,
         message_id: str | None,
         seq: int | None,
+        destroy: bool = False,
     ) -> Ack:
-        """Take a participant's own answer."""
+        """Take a participant's own answer; ``destroy``: with a withdrawal, what was recorded."""
         ...
 
     async def admit(self, actor: Actor, participant_id: str) -> None:
         """Let somebody in from the waiting room."""
         ...
 
-    async def enter(self, member: Member, link: PageLink, pass_id: str = "") -> None:
+    async def enter(
+        self, member: Member, link: PageLink, pass_id: str = "", held: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         """A participant's page came in."""
         ...
 
@@ -113,12 +122,15 @@ class Services:
     clinics: ClinicStore
     bus: Bus
     live: LiveSessions
+    write_note: WriteNote
     tokens: SessionTokens
     limiter: RateLimiter
     signer: ReceiptSigner
     metrics: Metrics = field(default_factory=Metrics)
     templates: Mapping[str, Any] = field(default_factory=dict)
     """Note templates by id."""
+    forms: Mapping[str, FormTemplate] = field(default_factory=dict)
+    """Consent forms by language."""
     check_language: Callable[[str], None] = lambda _language: None
     """Raises :class:`bot.errors.LanguageUnsupported` for a language tag that the loaded speech model does not know."""
     health: Mapping[str, HealthCheck] = field(default_factory=dict)

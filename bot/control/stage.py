@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from bot.control.callmedia import CallMedia, MediaServices
 from bot.control.capture import (
     CaptureView,
 )
-from bot.control.lobby import BOT_ID, BOT_NAME, Lobby
+from bot.control.faults import Warned
+from bot.control.lobby import BOT_ID, BOT_NAME, Lobby, Seat
 from bot.control.memory import AckMemory
 from bot.control.telling import Teller, as_read_by
 from bot.errors import (
@@ -85,6 +86,8 @@ class Stage:
         self._unstored: deque[dict[str, Any]] = deque()
         """Warnings that the log of the session does not have yet; as many as there are kinds, at most."""
         self._storing = False
+        self._passing: dict[Warned, int] = {}
+        """Warnings that hold at this moment and end by themselves, with when they began."""
 
     async def remember(self) -> None:
         """Take up the acks that were given before this process."""
@@ -109,10 +112,11 @@ class Stage:
         """The session's state, as a page of this role reads it."""
         return as_read_by(role, self.state_message())
 
-    def consent_text(self, role: Role) -> wording.ConsentText:
-        """What a participant of this role is shown before they answer."""
+    def consent_text(self, seat: Seat) -> wording.ConsentText:
+        """What somebody is shown before they answer, in their language where the clinic has it."""
         invited = [seat.member.role for seat in self.lobby.seats.values()]
-        return wording.consent_text(self.config, self.record.language, role, invited)
+        language = seat.language or self.record.language
+        return wording.consent_text(self.config, language, seat.member.role, invited)
 
     def state_message(self) -> dict[str, Any]:
         """The session's state, whole."""
@@ -131,6 +135,7 @@ class Stage:
             "transcript": record.transcript.value,
             "note": record.note.value,
             "note_id": record.note_id,
+            "withdrawn_by": record.withdrawn_by,
             "words": self._words(),
             "attributes": {"scribe.state": self._scribe_state()},
         }
@@ -183,8 +188,26 @@ class Stage:
             self._storing = False
 
     def standing_warnings(self) -> list[dict[str, Any]]:
-        """Every warning so far, for a page that comes in late."""
-        return [_warning(slug, who, since_ms) for (slug, who), since_ms in self._warnings.items()]
+        """Every lasting warning so far and every other that holds now, for a page that comes in late."""
+        every = self._warnings | self._passing
+        return [_warning(slug, who, since_ms) for (slug, who), since_ms in every.items()]
+
+    def _stand(self, now: Collection[Warned]) -> None:
+        """These passing warnings hold now, and no others: tell of what began and of what is over, and log both."""
+        for (slug, who), since_ms in list(self._passing.items()):
+            if (slug, who) not in now:
+                del self._passing[slug, who]
+                self._spawn(self._tell_passing("session.alert_over", _warning(slug, who, since_ms, over=True)), "warn")
+        for slug, who in now:
+            if (slug, who) not in self._passing:
+                self._passing[slug, who] = since_ms = self.now_ms()
+                self._spawn(self._tell_passing("session.alert", _warning(slug, who, since_ms)), "warn")
+
+    async def _tell_passing(self, kind: str, message: Mapping[str, Any]) -> None:
+        await self.broadcast(message)
+        data = {"slug": message["slug"], "participant_id": message["participant_id"], "at_ms": self.now_ms()}
+        async with self._lock:
+            self.record = await self._store.change(self.session_id, kind, data=data)
 
     async def broadcast(self, message: Mapping[str, Any]) -> None:
         """To the pages that may see it, the data channels, and, sealed, the streams."""
@@ -233,5 +256,5 @@ class Stage:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _warning(slug: str, participant_id: str | None, since_ms: int) -> dict[str, Any]:
-    return {"type": "warning", "slug": slug, "participant_id": participant_id, "since_ms": since_ms}
+def _warning(slug: str, participant_id: str | None, since_ms: int, *, over: bool = False) -> dict[str, Any]:
+    return {"type": "warning", "slug": slug, "participant_id": participant_id, "since_ms": since_ms, "over": over}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bot.control import wording
+from bot.control.faults import SILENT
 from bot.control.lobby import Lobby, Seat
 from bot.events import Role
 from bot.media.room import Room
@@ -17,6 +18,10 @@ from bot.store.vault import KeyDestroyed, Vault
 CLINICIANS_ONLY = frozenset({"ledger", "lag", "warning", "progress"})
 ON_CHANNEL = frozenset({"state", "caption"})
 """Kinds that also go over the data channels: the broadcasts of scribe.control.v1."""
+SEEN_BY = "seen_by"
+"""With a caption on the bus, and nowhere else: the participants in whose presence it was said."""
+THEIRS = frozenset({SILENT})
+"""Warnings about a person that are told to that person too: they can mend it."""
 STATE_FOR_ALL = (
     *("type", "session_id", "seq", "bot", "bot_end_reason", "capture", "pause_reasons", "since_ms", "now_ms", "words"),
     "attributes",
@@ -29,6 +34,12 @@ def as_read_by(role: Role, message: Mapping[str, Any]) -> Mapping[str, Any]:
     if role is Role.CLINICIAN or message["type"] != "state":
         return message
     return {name: message[name] for name in STATE_FOR_ALL} | {"words": wording.words_for_all(message["words"])}
+
+
+def reads_warning(seat: Seat, message: Mapping[str, Any]) -> bool:
+    """Whether a warning is for this person: clinicians read all, others what is the matter with their microphone."""
+    own = message["slug"] in THEIRS and message["participant_id"] == seat.member.participant_id
+    return seat.admitted and (own or seat.member.role is Role.CLINICIAN)
 
 
 class Teller:
@@ -47,7 +58,11 @@ class Teller:
         guarded = kind in CLINICIANS_ONLY or (kind == "caption" and not self._client_captions)
 
         def may_see(seat: Seat) -> bool:
-            return seat.admitted and (not guarded or seat.member.role is Role.CLINICIAN)
+            if kind == "warning":
+                return reads_warning(seat, message)
+            if seat.member.role is Role.CLINICIAN or not seat.admitted:
+                return seat.admitted
+            return not guarded and (kind != "caption" or seat.was_here(message["start_ms"]))
 
         await self._lobby.send_where(message, may_see, as_read_by)
         if room is not None and kind in ON_CHANNEL:
@@ -55,8 +70,10 @@ class Teller:
                 if seat.present and may_see(seat):
                     payload = json.dumps(as_read_by(seat.member.role, message)).encode()
                     await room.send(payload, to=seat.member.participant_id)
+        seen_by = [pid for pid, seat in self._lobby.seats.items() if may_see(seat)]
+        content = json.dumps({**message, SEEN_BY: seen_by} if kind == "caption" else message).encode()
         try:
-            sealed = self._vault.seal(words_scope(self._session_id), "live", json.dumps(message).encode())
+            sealed = self._vault.seal(words_scope(self._session_id), "live", content)
         except KeyDestroyed:
             return  # the words are gone: nothing more is said of them
         await self._bus.publish(live_channel(self._session_id), sealed)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from bot.clinics import CapturePolicy
 from bot.control.capture import CaptureView
+from bot.control.leaving import SIDES, Elapsed, away_s, end_of
 from bot.control.lobby import Lobby
-from bot.events import CLIENT_SIDE, CaptureState, EndReason, PauseReason, Role
+from bot.events import CaptureState, EndReason, PauseReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,28 +20,34 @@ class Verdict:
 
 
 STAY = Verdict()
+UNDER_WAY = frozenset({CaptureState.CONSENT_PENDING, CaptureState.CAPTURING, CaptureState.PAUSED})
 
 
-def judge(view: CaptureView, lobby: Lobby, policy: CapturePolicy, *, now_s: float, call_ms: int) -> Verdict | EndReason:
-    """An end reason when everybody has been away too long or the call is too long; else hold, lift or stay."""
-    if view.state not in {CaptureState.CAPTURING, CaptureState.PAUSED}:
+def judge(
+    view: CaptureView, lobby: Lobby, policy: CapturePolicy, *, now_s: float, call_ms: int, quiet_s: float = 0.0
+) -> Verdict | EndReason:
+    """An end reason when it is time for one (:mod:`bot.control.leaving`); else hold, lift or stay.
+
+    ``call_ms`` counts from the first captured sample; 0 before it.
+    """
+    if view.state not in UNDER_WAY:
         return STAY
-    if call_ms >= policy.max_duration_min * 60_000:
-        return EndReason.MAX_DURATION
     seats = list(lobby.seats.values())
-    left = [seat.left_at_s for seat in seats if seat.left_at_s is not None]
-    if left and not any(seat.link for seat in seats) and now_s - max(left) >= policy.alone_s:
-        return EndReason.LEFT_ALONE
-    sides = (
-        (PauseReason.CLINICIAN_ABSENT, {Role.CLINICIAN}, policy.clinician_absent_s),
-        (PauseReason.CLIENT_ABSENT, CLIENT_SIDE, policy.client_absent_s),
+    ends = end_of(view.state, seats, policy, Elapsed(call_ms / 1000, quiet_s), now_s=now_s)
+    if ends is not None:
+        return ends
+    if view.state is CaptureState.CONSENT_PENDING:
+        return STAY
+    reasons = (
+        (PauseReason.CLINICIAN_ABSENT, policy.clinician_absent_s),
+        (PauseReason.CLIENT_ABSENT, policy.client_absent_s),
     )
     hold, lift = set(), set()
-    for reason, roles, longest_s in sides:
+    for (reason, longest_s), roles in zip(reasons, SIDES, strict=True):
         there = [seat for seat in seats if seat.member.role in roles]
-        gone = [seat.left_at_s for seat in there if seat.left_at_s is not None]
+        missed_s = away_s(there, now_s)
         if any(seat.present for seat in there):
             lift |= {reason} & view.reasons
-        elif reason not in view.reasons and gone and now_s - max(gone) >= longest_s:
+        elif reason not in view.reasons and missed_s is not None and missed_s >= longest_s:
             hold.add(reason)
     return Verdict(frozenset(hold), frozenset(lift))

@@ -1,4 +1,4 @@
-"""The fixed words people read: status words and the built-in consent text."""
+"""The fixed words people read: status words, and what people agree to."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ VERSION_CHARS = 32
 DIGEST_CHARS = 8
 """Hexadecimal digits of the text's hash in its version."""
 HOURS_A_DAY = 24
+BUILT_IN_LANGUAGE = "en"
 
 BUILT_IN = (
     "{A_clinician} would like a computer program to listen to this session and write down what is said, so that they "
@@ -32,6 +33,9 @@ BUILT_IN = (
 """Its paragraphs: what for; who is heard; who reads; how long; how to say no."""
 CAPTIONS_FOR_ALL = " During the call, everybody in it sees them on their screen."
 WRITER_ELSEWHERE = " To write the notes, they are also sent to another computer service that the clinic chose."
+
+AT_START = "Start is your own yes too: what you say is recorded as well."
+"""What stands beside Start, for whoever presses it."""
 
 NAMES = {
     Role.CLINICIAN: "clinician",
@@ -50,30 +54,73 @@ WORDS_FOR_ALL = frozenset({NOT_RECORDING, "Waiting for consent", STARTING, "Reco
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """What was on somebody's screen when they answered; all empty where nothing of ours was."""
+
+    version: str = ""
+    sha256: str = ""
+    """Of exactly that text; empty where the version is not one that we showed."""
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ConsentText:
     """What a participant is shown before they answer."""
 
     version: str
     """Another for every other text: it ends with the beginning of the text's hash."""
     text: str
+    language: str = BUILT_IN_LANGUAGE
+    """What the text is written in, as a BCP 47 tag."""
 
     @property
     def sha256(self) -> str:
         """The text's hash."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    @property
+    def read(self) -> Read:
+        """This text, as it is recorded of who read it."""
+        return Read(self.version, self.sha256, self.language)
+
 
 def consent_text(config: ClinicConfig, language: str, reader: Role, invited: Collection[Role]) -> ConsentText:
-    """The clinic's wording in the language, else in its base language, else the built-in text for this reader.
+    """The clinic's wording in the language, else in the clinic's own language, else the built-in text for this reader.
 
     ``invited`` holds the role of everybody who is invited, the reader among them.
     """
-    own = config.consent.wording
-    text = own.get(language) or own.get(language.split("-")[0]) or own.get("en")
-    name = config.consent.wording_version if text else "built-in"
-    text = text or _built_in(config, reader, invited)
+    own = {tag: text for tag, text in config.consent.wording.items() if text}
+    for wanted in (language, config.asr.language, BUILT_IN_LANGUAGE):
+        tag = closest(wanted, own)
+        if tag is not None:
+            return ConsentText(versioned(config.consent.wording_version, own[tag]), own[tag], tag)
+    text = _built_in(config, reader, invited)
+    return ConsentText(versioned("built-in", text), text)
+
+
+def start_text() -> ConsentText:
+    """What stands beside Start."""
+    return ConsentText(versioned("start", AT_START), AT_START)
+
+
+def closest(language: str, having: Collection[str]) -> str | None:
+    """Of the tags there are the one that fits, by lookup as in RFC 4647: ``de-CH`` finds ``de``, never ``de-AT``."""
+    tags = {tag.lower(): tag for tag in having}
+    parts = language.lower().split("-")
+    while parts:
+        found = tags.get("-".join(parts))
+        if found is not None:
+            return found
+        parts.pop()
+        if parts and len(parts[-1]) == 1:  # what introduces an extension says nothing alone
+            parts.pop()
+    return None
+
+
+def versioned(name: str, text: str) -> str:
+    """A version that no other text has: a name, and the beginning of the text's hash."""
     digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARS]
-    return ConsentText(f"{name[: VERSION_CHARS - DIGEST_CHARS - 1]}-{digest}", text)
+    return f"{name[: VERSION_CHARS - DIGEST_CHARS - 1]}-{digest}"
 
 
 def _built_in(config: ClinicConfig, reader: Role, invited: Collection[Role]) -> str:
@@ -104,16 +151,19 @@ def _called(role: Role, number: int, reader: Role, *, other: bool = False) -> st
 
 
 def _time(hours: float) -> str:
+    number, unit = at_most(hours)
+    return f"one {unit}" if number == 1 else f"{number} {unit}s"
+
+
+def at_most(hours: float) -> tuple[int, str]:
     """How long in whole days, hours or minutes; never less than it is."""
     minutes = math.ceil(round(hours * 60, 6))
     whole_hours = math.ceil(minutes / 60)
     if minutes % 60 and minutes < 2 * 60:
-        number, unit = minutes, "minute"
-    elif whole_hours % HOURS_A_DAY:
-        number, unit = whole_hours, "hour"
-    else:
-        number, unit = whole_hours // HOURS_A_DAY, "day"
-    return f"one {unit}" if number == 1 else f"{number} {unit}s"
+        return minutes, "minute"
+    if whole_hours % HOURS_A_DAY:
+        return whole_hours, "hour"
+    return whole_hours // HOURS_A_DAY, "day"
 
 
 def words_for_all(words: str) -> str:
@@ -131,11 +181,15 @@ def status_words(capture: CaptureState, transcript: TranscriptState, note: NoteS
         case CaptureState.PAUSED:
             return "Paused"
         case CaptureState.FINISHED:
+            if note in {NoteState.DRAFT, NoteState.SIGNED, NoteState.AMENDED}:
+                return "Draft ready"  # from what was typed, where the words of the call could not be had
+            if note in {NoteState.QUEUED, NoteState.GENERATING}:
+                return "Processing"
+            if note is NoteState.DISCARDED:
+                return NOT_RECORDING
             failed = failed and note is NoteState.ABSENT
             if failed or note is NoteState.FAILED or transcript is TranscriptState.FAILED:
                 return "Could not generate"
-            if note in {NoteState.DRAFT, NoteState.SIGNED, NoteState.AMENDED}:
-                return "Draft ready"
             if note is NoteState.ABSENT and transcript in {TranscriptState.ABSENT, TranscriptState.PURGED}:
                 return NOT_RECORDING
             return "Processing"

@@ -17,10 +17,13 @@ DEV_KEY = "dev"
 USUAL_PORT = 8080
 
 
-def port_for(host: str, asked: int | None) -> int:
-    """The port that was asked for, else the usual one, else 0 (a free one) where something has that already."""
-    if asked is not None:
-        return asked
+def port_for(host: str, asked: int | None, *, leave: bool) -> int:
+    """The port that was asked for, else the usual one, else 0 (a free one) where something has that already.
+
+    With ``leave`` nobody needs to find the pages, so that a free one does.
+    """
+    if asked is not None or leave:
+        return asked or 0
     try:
         listen_on(host, USUAL_PORT).close()
     except PortBusy:

@@ -13,28 +13,25 @@ import json
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
-from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from bot.demo.packets import Asked, Recording, asked_by
+from bot.demo.link import BOT, USUAL, Link
+from bot.demo.packets import Asked, Recording
 from bot.demo.track import PacketTrack
 from bot.errors import QuietnoteError
 
+__all__ = ["BOT", "USUAL", "CallFailed", "Heard", "Peer"]
+
 log = structlog.get_logger()
 
-BOT = "bot"
-CHANNEL = "scribe.control.v1"
 SUBPROTOCOL = Subprotocol("quietnote.room.v1")
-USUAL = Asked(ptime_ms=60, max_rate_hz=16_000, fec=True)
-"""What the built-in room asks for by default; a lane is encoded so before the answer is there."""
 MAX_MESSAGE_BYTES = 1_000_000
 KEPT_MESSAGES = 20_000
 ANSWER_TIMEOUT_S = 20.0
@@ -65,6 +62,7 @@ class Peer:
         recording: Recording,
         origin_s: float | None = None,
         mesh: bool = False,
+        heeds_receive: bool = True,
         on_message: Callable[[Peer, Heard], None] | None = None,
     ) -> None:
         self._url = f"ws{base_url.removeprefix('http').rstrip('/')}/v1/rooms/{session_id}"
@@ -73,13 +71,17 @@ class Peer:
         self._recording = recording
         self._origin_s = time.monotonic() if origin_s is None else origin_s
         self._mesh = mesh
+        self._heeds_receive = heeds_receive
+        """Send only what the bot takes; a page that knows nothing of that sends all the while."""
+        self._taken = True
+        self._resuming = 0
+        self._receive_rev = 0
         self._on_message = on_message
         self._socket: ClientConnection | None = None
-        self._links: dict[str, _Link] = {}
+        self._links: dict[str, Link] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._linking = asyncio.Lock()
         self._news = asyncio.Condition()
-        self._ice: list[RTCIceServer] = []
         self._playing: float | None = None
         self.heard: deque[Heard] = deque(maxlen=KEPT_MESSAGES)
         self.participant_id = ""
@@ -184,9 +186,16 @@ class Peer:
         message_id = uuid.uuid4().hex
         message = {"type": kind, "session_id": self._session_id, "message_id": message_id, **extra}
         link = self._links.get(BOT)
-        if not (by_channel and link is not None and link.say(message)):
-            await self._send(message)
-        await self.until(lambda: message_id in self.acks, f"the ack of {kind}")
+        resumes = kind in {"start", "resume"} and self.state.get("capture") == "paused"
+        self._resuming += resumes
+        self._heed()
+        try:
+            if not (by_channel and link is not None and link.say(message)):
+                await self._send(message)
+            await self.until(lambda: message_id in self.acks, f"the ack of {kind}")
+        finally:
+            self._resuming -= resumes
+            self._heed()
         ack = self.acks[message_id]
         if not ack.get("ok"):
             raise CallFailed(f"{kind} was refused: {ack.get('problem', {}).get('slug')}.")
@@ -202,6 +211,21 @@ class Peer:
         self._playing = at_s
         starts = {peer: link.play(self._recording, at_s) for peer, link in self._links.items() if link.ready}
         return starts.get(BOT, at_s)
+
+    @property
+    def taken(self) -> bool:
+        """Whether the bot takes this participant's sound, by its newest word."""
+        return self._taken
+
+    def _receive(self, message: Mapping[str, Any]) -> None:
+        if message["rev"] > self._receive_rev:  # otherwise it came by the other way already
+            self._receive_rev, self._taken = message["rev"], message["on"]
+            self._heed()
+
+    def _heed(self) -> None:
+        """Send to the bot what it takes, and what it may be about to take because it was asked to."""
+        if self._heeds_receive and BOT in self._links:
+            self._links[BOT].hold(not (self._taken or self._resuming))
 
     def mute(self, muted: bool) -> None:
         """Send silence instead of the lane."""
@@ -237,10 +261,13 @@ class Peer:
             case "welcome":
                 self.welcome = message
                 self.participant_id = message["you"]["participant_id"]
-                self._ice = [RTCIceServer(**server) for server in message.get("ice_servers", ())]
             case "roster":
+                if message.get("bot") is None:
+                    self._taken, self._receive_rev = True, 0
                 self.roster = message
                 self._spawn(self._follow())
+            case "receive":
+                self._receive(message)
             case "state" if message.get("seq", 0) >= self.state.get("seq", 0):
                 self.state = message
             case "ledger":
@@ -284,7 +311,8 @@ class Peer:
                     await self._offer_to(peer)
 
     async def _offer_to(self, peer: str) -> None:
-        link = self._links[peer] = _Link(self, peer)
+        link = self._links[peer] = Link(self, peer)
+        self._heed()
         await self._signal_to(peer, {"type": "offer", "sdp": await link.offer()})
 
     async def _signal_to(self, peer: str, data: Mapping[str, Any]) -> None:
@@ -304,7 +332,7 @@ class Peer:
             async with self._linking:
                 if link is not None:
                     await link.close()
-                link = self._links[peer] = _Link(self, peer)
+                link = self._links[peer] = Link(self, peer)
                 await self._signal_to(peer, {"type": "answer", "sdp": await link.answer(data["sdp"])})
 
     async def changed(self) -> None:
@@ -312,9 +340,11 @@ class Peer:
         async with self._news:
             self._news.notify_all()
 
-    def configuration(self) -> RTCConfiguration:
-        """The ICE servers that the service named, and no others."""
-        return RTCConfiguration(iceServers=self._ice)
+    @property
+    def ice_servers(self) -> Sequence[Mapping[str, Any]]:
+        """The servers that the service named, and no others."""
+        named: Sequence[Mapping[str, Any]] = self.welcome.get("ice_servers", ())
+        return named
 
     def new_track(self, asked: Asked) -> PacketTrack:
         """A microphone on this peer's clock."""
@@ -323,89 +353,3 @@ class Peer:
     def spawn(self, work: Any) -> None:
         """Run something that ends with this peer at the latest."""
         self._spawn(work)
-
-
-class _Link:
-    """One peer connection: to the bot a microphone and the control channel, to people a microphone each way."""
-
-    def __init__(self, owner: Peer, peer: str) -> None:
-        self._owner = owner
-        self._peer = peer
-        self._pc = RTCPeerConnection(configuration=owner.configuration())
-        self._pc.on("connectionstatechange", self._changed)
-        self._pc.on("track", self._drain)
-        self._channel: Any = None
-        self._track = owner.new_track(USUAL)
-        self.asked: Asked | None = None
-        self.received = 0
-        """Frames of the other's voice."""
-        self.ready = False
-        """The lane is encoded as asked."""
-
-    @property
-    def connected(self) -> bool:
-        return bool(self._pc.connectionState == "connected")
-
-    @property
-    def channel_open(self) -> bool:
-        return self._channel is not None and self._channel.readyState == "open"
-
-    async def offer(self) -> str:
-        self._pc.addTransceiver(self._track, direction="sendonly" if self._peer == BOT else "sendrecv")
-        if self._peer == BOT:
-            self._channel = self._pc.createDataChannel(CHANNEL)
-            self._channel.on("message", self._message)
-            self._channel.on("open", self._changed)
-        await self._pc.setLocalDescription(await self._pc.createOffer())
-        return str(self._pc.localDescription.sdp)
-
-    async def answered(self, sdp: str) -> None:
-        """Take the answer; the microphone is exchanged if it asks for other packets than expected."""
-        self.asked = asked_by(sdp) if self._peer == BOT else USUAL
-        if self.asked != USUAL:
-            self._track.stop()
-            self._track = self._owner.new_track(self.asked)
-            self._pc.getSenders()[0].replaceTrack(self._track)
-        await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="answer"))
-
-    async def answer(self, sdp: str) -> str:
-        await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
-        self._pc.addTrack(self._track)
-        await self._pc.setLocalDescription(await self._pc.createAnswer())
-        self.asked, self.ready = USUAL, True
-        return str(self._pc.localDescription.sdp)
-
-    def play(self, recording: Recording, at_s: float) -> float:
-        return self._track.play(recording.as_asked(self.asked or USUAL), at_s)
-
-    def mute(self, muted: bool) -> None:
-        self._track.muted = muted
-
-    def say(self, message: Mapping[str, Any]) -> bool:
-        if not self.channel_open:
-            return False
-        self._channel.send(json.dumps(message))
-        return True
-
-    async def close(self) -> None:
-        await self._pc.close()
-        self._track.stop()
-
-    async def _changed(self) -> None:
-        await self._owner.changed()
-
-    def _message(self, payload: str | bytes) -> None:
-        self._owner.spawn(self._owner.take(json.loads(payload)))
-
-    def _drain(self, track: MediaStreamTrack) -> None:
-        """Somebody else's voice: a received track must be read, or it fills the memory."""
-
-        async def read() -> None:
-            with contextlib.suppress(MediaStreamError):
-                while True:
-                    await track.recv()
-                    self.received += 1
-                    if self.received == 1:
-                        await self._owner.changed()
-
-        self._owner.spawn(read())

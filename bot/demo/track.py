@@ -49,6 +49,8 @@ class PacketTrack(MediaStreamTrack):
         self._quiet = {packet.at // asked.samples: packet.payload for packet in quiet.packets}
         self._quiet_slots = IDLE_S * 1000 // asked.ptime_ms
         self.muted = False
+        self._held_until: int | None = 0
+        """The first slot that is sent; None while none is."""
 
     def _slot_at(self, monotonic_s: float) -> int:
         """The next whole packet after a moment."""
@@ -62,6 +64,13 @@ class PacketTrack(MediaStreamTrack):
         self._lane_to = self._lane_from + -(-lane.duration_ms // self._asked.ptime_ms)
         self._lane = {self._lane_from + packet.at // self._asked.samples: packet.payload for packet in lane.packets}
         return self._origin_s + self._lane_from * self._ptime_s
+
+    def hold(self, held: bool) -> None:
+        """Send nothing, not even silence; then only packets of which every sample is said from then on."""
+        if held:
+            self._held_until = None
+        elif self._held_until is None:
+            self._held_until = self._slot_at(time.monotonic())
 
     def _payload(self, slot: int) -> bytes | None:
         if not self.muted and self._lane_from <= slot < self._lane_to:
@@ -78,6 +87,8 @@ class PacketTrack(MediaStreamTrack):
                 continue
             slot, payload = self._slot, self._payload(self._slot)
             self._slot += 1
+            if self._held_until is None or slot < self._held_until:
+                continue
             if payload is not None:
                 packet: av.Packet[Any] = av.Packet(payload)
                 packet.pts = (slot - self._first_slot) * self._asked.samples

@@ -11,7 +11,6 @@ A lane outlives connections: mute, a replaced track, a new offer and a new conne
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -19,30 +18,36 @@ from typing import Any
 
 import structlog
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc.codecs import HEADER_EXTENSIONS
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
+from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters
 from aiortc.rtcrtpreceiver import StreamStatistics
+from aiortc.rtp import RtcpSrPacket
 from aiortc.sdp import candidate_from_sdp
 
 from bot.clock import CallClock, Clock
-from bot.errors import ConfigInvalid, InvalidTransition, Overloaded, PayloadTooLarge
+from bot.errors import ConfigInvalid, InvalidTransition, Overloaded
 from bot.events import AudioFrame, EndReason
 from bot.ice import IceServer
 from bot.media import sdp as sdp_text
+from bot.media.channel import LABEL, ControlChannel
 from bot.media.room import ControlMessage, LaneStarted, LaneStopped, Room, RoomListener
 from bot.media.rtp import RtpIn
 from bot.media.stream import LaneStream
+from bot.media.taking import Taking
 from bot.media.worker import MediaThread
 
 log = structlog.get_logger()
 
-CHANNEL_LABEL = "scribe.control.v1"
-MAX_MESSAGE_BYTES = 256 * 1024
-MAX_BUFFERED_BYTES = 1024 * 1024
-"""Overload policy of a data channel: a page that reads so slowly misses messages, counted in ``unsent``."""
 NEGOTIATE_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
 LOOKUP_TIMEOUT_S = 5.0
 PTIMES_MS = (20, 40, 60)
+
+_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
+if all(one.uri != _SEND_TIME for one in HEADER_EXTENSIONS["audio"]):
+    # aiortc reads it in any packet and asks for it in video only
+    HEADER_EXTENSIONS["audio"].append(RTCRtpHeaderExtensionParameters(id=3, uri=_SEND_TIME))
 
 _STATISTICS = "_RTCRtpReceiver__remote_streams"
 _CODECS = "_RTCRtpReceiver__codecs"
@@ -72,7 +77,7 @@ class _Seat:
     number: int
     pc: RTCPeerConnection
     identity: tuple[str, str]
-    channel: Any = None
+    channel: ControlChannel | None = None
     started: bool = False
     ended: bool = False
     tapped: set[int] = field(default_factory=set)
@@ -89,7 +94,7 @@ class BuiltinRoom(Room):
         worker: MediaThread,
         lane_ids: Callable[[str], str],
         ptime_ms: int = 60,
-        ice_servers: Sequence[IceServer] = (),
+        ice_servers: Callable[[], Sequence[IceServer]] = tuple,
     ) -> None:
         if ptime_ms not in PTIMES_MS:
             raise ConfigInvalid(f"media_ptime_ms: one of {', '.join(map(str, PTIMES_MS))}.", paths=["media_ptime_ms"])
@@ -98,14 +103,12 @@ class BuiltinRoom(Room):
         self._worker = worker
         self._lane_ids = lane_ids
         self._ptime_ms = ptime_ms
-        self._configuration = RTCConfiguration(
-            iceServers=[RTCIceServer(list(one.urls), one.username, one.credential) for one in ice_servers]
-        )
+        self._ice_servers = ice_servers
         self._listener: RoomListener | None = None
         self._seats: dict[str, _Seat] = {}
         self._streams: dict[str, LaneStream] = {}
-        self._deaf: set[str] = set()
-        """Participants whose sound is not received right now."""
+        self.taking = Taking()
+        """Whose packets are taken."""
         self._turns: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = count(1)
@@ -135,21 +138,18 @@ class BuiltinRoom(Room):
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
 
-    async def receive(self, participant_id: str, on: bool) -> None:
-        """Stop or take up receiving: packets are dropped as they arrive, undecoded, and none is kept from before."""
-        if on:
-            self._deaf.discard(participant_id)
-            return
-        self._deaf.add(participant_id)
-        stream = self._streams.get(participant_id)
-        if stream is not None:
-            self._worker.post(stream.stop)
+    def receive(self, participant_id: str, on: bool) -> None:
+        """Take somebody's packets, or drop them as they arrive: docs/adr/0012-a-lane-is-stopped-by-a-message.md."""
+        self.taking.turn(participant_id, on)
+        if not on and participant_id in self._streams:
+            self._worker.post(self._streams[participant_id].rest)
 
     async def send(self, payload: bytes, to: str | None = None) -> None:
         """Send on the control channel, to those that have one open."""
         seats = list(self._seats.values()) if to is None else [s for s in (self._seats.get(to),) if s]
         for seat in seats:
-            self._send(seat, payload)
+            if seat.channel is not None and not seat.channel.send(payload):
+                self.unsent += 1
 
     # -- signalling ----------------------------------------------------------------------------------------------------
 
@@ -225,7 +225,8 @@ class BuiltinRoom(Room):
         return sdp_text.write_answer(pc.localDescription.sdp, offer.sdp, ptime_ms=self._ptime_ms)
 
     def _new_seat(self, participant_id: str, identity: tuple[str, str]) -> _Seat:
-        pc = RTCPeerConnection(self._configuration)
+        servers = [RTCIceServer(list(one.urls), one.username, one.credential) for one in self._ice_servers()]
+        pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         seat = _Seat(participant_id, next(self._numbers), pc, identity)
 
         @pc.on("connectionstatechange")
@@ -240,8 +241,10 @@ class BuiltinRoom(Room):
 
         @pc.on("datachannel")
         def opened(channel: Any) -> None:
-            if channel.label == CHANNEL_LABEL:
-                self._take_channel(seat, channel)
+            if channel.label == LABEL:
+                seat.channel = ControlChannel(
+                    channel, lambda said: self._tell(ControlMessage(participant_id, said)), _RTC_ERRORS
+                )
 
         return seat
 
@@ -322,15 +325,33 @@ class BuiltinRoom(Room):
             if packet.ssrc not in statistics:
                 statistics[packet.ssrc] = StreamStatistics(codec.clockRate)
             statistics[packet.ssrc].add(packet)
-            if participant_id in self._deaf or seat.ended:
-                return
             arrival = self._call_clock.now_sample()
+            if not self.taking.takes(participant_id, connection, arrival) or seat.ended:
+                return
             self._worker.post(
                 stream.packet,
-                RtpIn(connection, packet.ssrc, packet.sequence_number, packet.timestamp, packet.payload, arrival),
+                RtpIn(
+                    connection,
+                    packet.ssrc,
+                    packet.sequence_number,
+                    packet.timestamp,
+                    packet.payload,
+                    arrival,
+                    packet.extensions.abs_send_time,
+                ),
             )
 
-        receiver._handle_rtp_packet = handle  # noqa: SLF001 -- the seam this module is about
+        take_rtcp = receiver._handle_rtcp_packet  # noqa: SLF001
+
+        async def reported(packet: Any) -> None:
+            if isinstance(packet, RtcpSrPacket):
+                told = packet.sender_info
+                source = (connection, packet.ssrc)
+                self._worker.post(stream.report, source, told.ntp_timestamp, told.rtp_timestamp)
+            await take_rtcp(packet)
+
+        receiver._handle_rtp_packet = handle  # noqa: SLF001 -- the seams this module is about
+        receiver._handle_rtcp_packet = reported  # noqa: SLF001
 
     def _stream(self, participant_id: str) -> LaneStream:
         stream = self._streams.get(participant_id)
@@ -347,31 +368,6 @@ class BuiltinRoom(Room):
     def _frame(self, frame: AudioFrame) -> None:
         if self._listener is not None:
             self._listener.frame(frame)
-
-    # -- control messages ----------------------------------------------------------------------------------------------
-
-    def _take_channel(self, seat: _Seat, channel: Any) -> None:
-        seat.channel = channel
-
-        @channel.on("message")  # type: ignore[untyped-decorator]
-        def message(content: str | bytes) -> None:
-            payload = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
-            if len(payload) > MAX_MESSAGE_BYTES:
-                self._send(seat, _too_large())
-                return
-            self._tell(ControlMessage(seat.participant_id, payload))
-
-    def _send(self, seat: _Seat, payload: bytes) -> None:
-        channel = seat.channel
-        if channel is None or channel.readyState != "open":
-            return
-        if channel.bufferedAmount > MAX_BUFFERED_BYTES:
-            self.unsent += 1
-            return
-        try:
-            channel.send(payload.decode("utf-8"))
-        except _RTC_ERRORS:
-            self.unsent += 1
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -399,15 +395,3 @@ def _parse_candidate(candidate: Mapping[str, object] | None) -> Any:
     parsed.sdpMid = mid if isinstance(mid, str) else None
     parsed.sdpMLineIndex = line if isinstance(line, int) else None
     return parsed
-
-
-def _too_large() -> bytes:
-    problem = PayloadTooLarge(f"Messages may have {MAX_MESSAGE_BYTES} bytes.")
-    body = {
-        "type": f"urn:quietnote:problem:{problem.slug}",
-        "slug": problem.slug,
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.detail,
-    }
-    return json.dumps({"type": "ack", "message_id": None, "seq": None, "ok": False, "problem": body}).encode()

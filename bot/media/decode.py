@@ -14,7 +14,6 @@ from bot.errors import AudioFormatUnsupported
 from bot.events import SAMPLE_RATE_HZ, Pcm
 
 OPUS_RATE_HZ = 48_000
-RATIO = OPUS_RATE_HZ // SAMPLE_RATE_HZ
 EMPTY: Pcm = np.zeros(0, np.int16)
 FILE_BLOCK = SAMPLE_RATE_HZ
 """Files come out in blocks of one second."""

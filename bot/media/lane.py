@@ -4,8 +4,8 @@ A lane walks along the call's clock and puts each sample under exactly one headi
 states hold from a sample on; frames are cut there. Time in which no frame came is accounted for later, because sound
 spoken before a boundary may still be under way when the boundary is set.
 
-A sender's clock may run late against arrival (:attr:`bot.events.AudioFrame.late`). The gate then shuts earlier and
-opens later by so much, so that nothing spoken after a pause, or before a resume, lies on the captured side.
+Sound may have been spoken later than where it lies, or earlier (:class:`bot.events.AudioFrame`). The gate then shuts
+earlier, or lets in later, by so much: nothing spoken after a pause, or before a resume, is captured.
 """
 
 from __future__ import annotations
@@ -62,6 +62,10 @@ class LaneSink(Protocol):
         """How loud the lane was, about five times a second while it is captured."""
         ...
 
+    def rebooked(self, start_sample: int, end_sample: int) -> None:
+        """Time that was counted as absent was lost: what was sent for it came too late."""
+        ...
+
 
 class Lane:
     """One participant's lane: gate and ledger. ``set_state`` may be called from any thread, the rest from one."""
@@ -83,8 +87,12 @@ class Lane:
         self._state = GateState.OFF
         self._changes: deque[tuple[int, GateState]] = deque()
         """States to come, in order of the sample they hold from."""
-        self._late = 0
-        """See :attr:`bot.events.AudioFrame.late`."""
+        self._late = self._early = 0
+        """See :class:`bot.events.AudioFrame`; of the latest frame."""
+        self._opened_at = 0
+        """Where the gate opened last: what was spoken before is not captured, however late it comes."""
+        self._before = GateState.OFF
+        """What it was until then."""
         self._lock = threading.Lock()
         """Guards ``_changes`` and ``_cursor`` against ``set_state``; never held while the sink is called."""
         self._in_stretch = False
@@ -121,7 +129,7 @@ class Lane:
 
     def gate(self, frame: AudioFrame) -> None:
         """Take a frame. The only function through which sound enters."""
-        self._late = frame.late
+        self._late, self._early = frame.late, frame.early
         pcm = frame.pcm
         late = min(self._cursor - frame.start_sample, len(pcm))
         if late > 0:
@@ -181,9 +189,15 @@ class Lane:
         end = start + len(pcm)
         while self._cursor < end:
             at, stop = self._step(end)
-            piece = pcm[at - start : stop - start]
             if self._state is not GateState.OPEN:
-                self._counts[_HEADING[self._state]] += len(piece)
+                self._counts[_HEADING[self._state]] += stop - at
+                continue
+            if self._early and at < self._opened_at + self._early:  # said before the gate opened
+                shut_to = min(stop, self._opened_at + self._early)
+                self._counts[_HEADING[self._before]] += shut_to - at
+                at = shut_to
+            piece = pcm[at - start : stop - start]
+            if not len(piece):
                 continue
             self._counts["captured"] += len(piece)
             self._in_stretch, self._stretch_end = True, stop
@@ -218,10 +232,9 @@ class Lane:
             return self._due() if self._changes else None
 
     def _due(self) -> int:
-        """The sample from which the next change holds, given how late sound comes. With the lock held."""
+        """The sample from which the next change holds, given when sound was spoken. With the lock held."""
         at, state = self._changes[0]
-        late = min(0, self._late) if state is GateState.OPEN else max(0, self._late)
-        return max(self._cursor, at - late)
+        return max(self._cursor, at if state is GateState.OPEN else at - self._late)
 
     def _switch_due(self) -> None:
         while (change := self._next_change()) is not None and change <= self._cursor:
@@ -233,6 +246,8 @@ class Lane:
             _, state = self._changes.popleft()
         if state is not GateState.OPEN and self._state is GateState.OPEN:
             self._end_stretch(_CLOSING[state], at=at)
+        if state is GateState.OPEN and self._state is not GateState.OPEN:
+            self._opened_at, self._before = at, self._state
         self._state = state
 
     def _close(self, at_sample: int, reason: BoundaryReason) -> None:
@@ -266,6 +281,7 @@ class Lane:
                 continue
             self._counts["absent"] -= high - low
             self._counts["lost"] += high - low
+            self._sink.rebooked(low, high)
             kept.extend(part for part in ((hole_start, low), (high, hole_end)) if part[0] < part[1])
         self._holes = kept
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from bot.events import (
+    SAMPLES_PER_MS,
     AudioFrame,
     BoundaryReason,
     CapturedAudio,
@@ -22,6 +23,9 @@ from bot.media.lane import Lane
 from bot.media.spool import CHUNK_SAMPLES, Spool
 from bot.media.windows import FrameModel, Windower
 
+AT_RISK = "at_risk_from"
+RELIEVE_EVERY = 10
+"""Looks at the time, ten a second, between two tries to put on the disk what has to stay in memory."""
 ERASE_STEP = 3 * CHUNK_SAMPLES
 """Silence is erased this much at a time: each erasure turns the key ratchet, which waits for the disk."""
 
@@ -45,6 +49,7 @@ class LanePipeline:
         on_window: Callable[[SpeechWindow], None],
         on_level: Callable[[LaneLevel], None],
         on_boundary: Callable[[LaneBoundary], None] | None = None,
+        on_rebooked: Callable[[int, int], None] | None = None,
         ledger: Ledger = Ledger(),  # noqa: B008 -- frozen
         in_flight_ms: int = 400,
     ) -> None:
@@ -53,6 +58,7 @@ class LanePipeline:
         self._on_window = on_window
         self._on_level = on_level
         self._on_boundary = on_boundary
+        self._on_rebooked = on_rebooked
         self._lane = Lane(lane_id, self, ledger=ledger, in_flight_ms=in_flight_ms)
         self._windows = Windower(
             lane_id,
@@ -66,15 +72,25 @@ class LanePipeline:
         self._waiting: deque[int] = deque()
         """First samples of the windows that ended and whose words are not committed, with their ends in step."""
         self._waiting_ends: deque[int] = deque()
+        self._in_flight = in_flight_ms * SAMPLES_PER_MS
         self._left_over = spool.first_sample is not None
         """An earlier process left audio that is not in words; nothing of it goes before :meth:`recover`."""
         self._ledger = ledger
+        self._ends_at: int | None = None
+        """Where the lane was shut off for good; its account ends there, however long its last words take."""
+        self._was_open = False
+        self._elapsed = 0
+        self._at_risk: int | None = None
+        self._pressure = 0.0
 
     # -- for any thread ------------------------------------------------------------------------------------------------
 
     def set_state(self, state: GateState, at_sample: int) -> int:
         """See :meth:`bot.media.lane.Lane.set_state`."""
-        return self._lane.set_state(state, at_sample)
+        at = self._lane.set_state(state, at_sample)
+        self._ends_at = at if state is GateState.OFF and self._was_open else None
+        self._was_open = self._was_open or state in {GateState.OPEN, GateState.PAUSED}
+        return at
 
     @property
     def cursor(self) -> int:
@@ -86,19 +102,38 @@ class LanePipeline:
         return self._ledger
 
     def hash_tree(self) -> dict[str, Any]:
-        """The tree over the lane's sealed chunks."""
-        return self._spool.hash_tree
+        """The tree over the lane's sealed chunks; with it, from where on words are due that a crash would cost."""
+        at_risk = self._at_risk
+        return self._spool.hash_tree | ({} if at_risk is None else {AT_RISK: at_risk})
+
+    def pressure(self) -> float:
+        """How much of what may wait in memory does, from 0 to 1."""
+        return self._pressure
+
+    @property
+    def at_risk(self) -> bool:
+        """True while words are due of sound that lies in memory only."""
+        return self._at_risk is not None
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
     def gate(self, frame: AudioFrame) -> None:
         """Take a frame from the room."""
+        if self._ends_at is not None and frame.end_sample > self._ends_at:
+            frame = replace(frame, pcm=frame.pcm[: max(0, self._ends_at - frame.start_sample)])
+            if not len(frame.pcm):
+                return
         self._lane.gate(frame)
         self._publish()
 
     def elapse(self, now_sample: int) -> None:
         """Account for time in which nothing came."""
+        if self._ends_at is not None:
+            now_sample = min(now_sample, self._ends_at + self._in_flight)
         self._lane.elapse(now_sample)
+        self._elapsed += 1
+        if self._elapsed % RELIEVE_EVERY == 0:
+            self._spool.relieve()
         self._publish()
 
     def finish(self, at_sample: int) -> None:
@@ -119,6 +154,18 @@ class LanePipeline:
     def flush(self) -> None:
         """Seal what has been captured so far."""
         self._spool.flush()
+        while self._spool.relieve():
+            pass
+        self._publish()
+
+    def give_up(self) -> list[tuple[int, int]]:
+        """Wait no longer for the words of windows that go when this process does: where each begins and ends."""
+        waiting = list(zip(self._waiting, self._waiting_ends, strict=True))
+        gone = [span for span in waiting if self._spool.only_in_memory(*span)]
+        kept = [span for span in waiting if span not in gone]
+        self._waiting, self._waiting_ends = deque(start for start, _ in kept), deque(end for _, end in kept)
+        self._publish()
+        return gone
 
     def committed(self, sample: int) -> None:
         """Everything before ``sample`` is in words in the database: its audio goes now."""
@@ -126,12 +173,17 @@ class LanePipeline:
             self._waiting.popleft()
             self._waiting_ends.popleft()
         self._erase(step=0)
+        self._publish()
 
-    def recover(self, committed_through_sample: int, now_sample: int) -> int:
+    def recover(
+        self, committed_through_sample: int, now_sample: int, at_risk_from: int | None = None
+    ) -> tuple[int, list[tuple[int, int]]]:
         """After a restart: cut into windows what an earlier process left, and account for the time until now.
 
         Of the time since the account was last saved, what lies in the spool was captured; the rest is absent. Returns
-        where what is known of the lane ends: with its last sealed sample, or where its account was saved.
+        where what is known of the lane ends (with its last sealed sample, or where its account was saved), and what
+        before that was captured and can be heard no more: it was in memory only from ``at_risk_from`` on, or the disk
+        does not have it.
         """
         self._spool.erase_through(committed_through_sample)
         before, captured, end = self._lane.cursor, 0, self._lane.cursor
@@ -146,7 +198,10 @@ class LanePipeline:
         self._left_over = False
         self._erase(step=0)
         self._publish()
-        return known
+        gone = [span for span in self._spool.torn if span[0] < known]
+        if at_risk_from is not None:
+            gone.append((max(at_risk_from, committed_through_sample), max(known, before)))
+        return known, gone
 
     # -- LaneSink ------------------------------------------------------------------------------------------------------
 
@@ -175,6 +230,11 @@ class LanePipeline:
         """From the lane."""
         self._on_level(level)
 
+    def rebooked(self, start_sample: int, end_sample: int) -> None:
+        """From the lane."""
+        if self._on_rebooked is not None:
+            self._on_rebooked(start_sample, end_sample)
+
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _window(self, window: SpeechWindow) -> None:
@@ -193,6 +253,10 @@ class LanePipeline:
             self._spool.erase_through(needed)
 
     def _publish(self) -> None:
+        self._pressure = self._spool.pressure
+        unfinished = self._waiting[0] if self._waiting else self._windows.open_from
+        at_risk = self._spool.at_risk_from
+        self._at_risk = None if unfinished is None or at_risk is None else max(unfinished, at_risk)
         account = self._lane.ledger
         speech, silence = self._windows.speech, self._windows.silence
         unrated = account.captured - speech - silence

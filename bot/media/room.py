@@ -87,8 +87,12 @@ class Room(Protocol):
         """Close every connection. Idempotent."""
         ...
 
-    async def receive(self, participant_id: str, on: bool) -> None:
-        """Take up or stop receiving a participant's sound, where the transport can."""
+    def receive(self, participant_id: str, on: bool) -> None:
+        """Take up or stop receiving a participant's sound, in whatever connection. Received unless told otherwise.
+
+        Holds when it returns: nothing of what comes while it is off reaches the listener, then or later. What the
+        transport itself can do (unsubscribe, ask the sender to stop) may follow behind.
+        """
         ...
 
     async def send(self, payload: bytes, to: str | None = None) -> None:

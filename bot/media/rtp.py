@@ -26,6 +26,10 @@ class RtpIn:
     payload: bytes
     arrival_sample: int
     """When it arrived, in 16 kHz samples on the call's clock."""
+    send_time: int | None = None
+    """``abs-send-time``: 24 bits, in 2^-18 seconds of the sender's clock. None: it does not say."""
+    left_sample: int | None = None
+    """When it left its sender at the earliest, on the call's clock, as :class:`bot.media.sendtime.SendTime` tells."""
 
     @property
     def source(self) -> tuple[int, int]:

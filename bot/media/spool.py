@@ -3,67 +3,51 @@
 A lane's chunks lie in ``<folder>/<session>/<lane>/``, each sealed with AES-256-GCM under a key of its own from the
 vault's one-way ratchet, bound to session, lane, index and first sample. Erasing is: record the chunks' hashes, turn the
 ratchet past them, remove the files. A process that is killed loses at most the chunk it was filling; what the operating
-system has not written yet when the power fails is lost too, because chunks are not waited for (keys are).
+system has not written yet when the power fails is lost too, because chunks are not waited for (keys are). What happens
+when there is no room: docs/adr/0013-where-sound-waits.md.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import structlog
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bot.errors import QuietnoteError, StorageUnavailable
 from bot.events import SAMPLE_RATE_HZ, CapturedAudio, Pcm
+from bot.media.chunks import FORM, SUFFIX, Chunk, binding, named, seal, unseal
+from bot.media.disk import Disk
+from bot.media.disk import write as _write
 from bot.store.receipts import MerkleLog
 from bot.store.vault import KeyDestroyed, Vault
+
+__all__ = ["CHUNK_SAMPLES", "FORM", "Spool", "lanes_held", "sweep"]
 
 log = structlog.get_logger()
 
 CHUNK_SAMPLES = SAMPLE_RATE_HZ
 MEMORY_CHUNKS = 600
 """Chunks a lane keeps in memory at most (ten minutes, 19 MB): where it is spooled in memory, or the disk is full."""
+CROWDED, ROOMY = 0.9, 0.5
+"""Shares of them: from the first on recording should pause, from the second down it may go on."""
 TAKEN_BACK = 8
 """Chunks written at once after the disk has room again, so that the media thread is not held up."""
-FORM = b"\x01"
-"""First byte of a sealed chunk: AES-256-GCM, 12-byte nonce, s16 samples in native little-endian order."""
-NONCE_BYTES = 12
-TAG_BYTES = 16
-SUFFIX = ".chunk"
 TREE_FILE = "tree.json"
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    index: int
-    start: int
-    samples: int
-    sealed: bytes | None
-    """The sealed bytes when they are in memory, None when they are in a file."""
-
-    @property
-    def end(self) -> int:
-        return self.start + self.samples
-
-    @property
-    def name(self) -> str:
-        return f"{self.index:08d}.{self.start}{SUFFIX}"
 
 
 class Spool:
     """One lane's spool. All but :attr:`hash_tree` belongs to the media thread.
 
-    Overload policy: a chunk that cannot be written stays in memory until it can be, up to :data:`MEMORY_CHUNKS`; beyond
-    that it is not spooled (its sound still goes to recognition) and counted in ``unspooled``. ``on_fault`` is told
-    once, with :class:`StorageUnavailable`, and again after the disk has worked in between.
+    Overload policy, "memory, then pause": a chunk that cannot be written, for want of room or of a key, stays in memory
+    until it can be. When :data:`CROWDED` of :data:`MEMORY_CHUNKS` are taken, :meth:`pressure` says so and recording
+    pauses. What comes beyond the last of them is not spooled (its sound still goes to recognition) and counted in
+    ``unspooled``. ``on_fault`` is told once, with :class:`StorageUnavailable`, and again after the disk has worked in
+    between.
     """
 
     def __init__(
@@ -74,6 +58,7 @@ class Spool:
         lane_id: str,
         *,
         kind: str = "disk",
+        disk: Disk | None = None,
         hash_tree: Mapping[str, Any] | None = None,
         on_fault: Callable[[QuietnoteError], None] | None = None,
     ) -> None:
@@ -81,8 +66,11 @@ class Spool:
         self._vault = vault
         self._session_id, self._lane_id = session_id, lane_id
         self._folder = folder / session_id / lane_id if kind == "disk" else None
+        self._disk = disk or Disk()
         self.on_fault = on_fault
-        self._chunks: deque[_Chunk] = deque()
+        self._chunks: deque[Chunk] = deque()
+        self._unsealed: deque[CapturedAudio] = deque()
+        """Full chunks for which the vault has no key yet: its disk is full."""
         self._parts: list[Pcm] = []
         self._part_start = 0
         self._part_samples = 0
@@ -94,6 +82,8 @@ class Spool:
         """Samples that could not be kept."""
         self.unreadable = 0
         """Chunks that could not be opened when they were read; a torn last one is not counted."""
+        self.torn: list[tuple[int, int]] = []
+        """First sample and end of those among them whose key still stands: they were not erased, they are lost."""
         if self._folder is not None:
             self._open_folder(self._folder)
 
@@ -107,13 +97,42 @@ class Spool:
     @property
     def depth(self) -> int:
         """Chunks held."""
-        return len(self._chunks)
+        return len(self._chunks) + len(self._unsealed)
+
+    @property
+    def pressure(self) -> float:
+        """How much of what may wait in memory does, from 0 to 1."""
+        return self._in_memory / MEMORY_CHUNKS
+
+    @property
+    def at_risk_from(self) -> int | None:
+        """The first full chunk's sample that lies in memory only; None: all of them lie in files."""
+        if self._folder is None:
+            return self.first_sample
+        chunk = next((chunk for chunk in self._chunks if chunk.sealed is not None), None)
+        if chunk is not None:
+            return chunk.start
+        return self._unsealed[0].start_sample if self._unsealed else None
+
+    @property
+    def _in_memory(self) -> int:
+        return len(self._unsealed) + sum(1 for chunk in self._chunks if chunk.sealed is not None)
+
+    def only_in_memory(self, start: int, end: int) -> bool:
+        """True when some of these samples lie in no file: they go when this process does."""
+        at = start
+        for chunk in self._chunks:
+            if chunk.sealed is None and chunk.start <= at < chunk.end:
+                at = chunk.end
+        return at < end
 
     @property
     def first_sample(self) -> int | None:
         """The first sample held, sealed or not; None: nothing is."""
         if self._chunks:
             return self._chunks[0].start
+        if self._unsealed:
+            return self._unsealed[0].start_sample
         return self._part_start if self._part_samples else None
 
     # -- in ------------------------------------------------------------------------------------------------------------
@@ -137,29 +156,43 @@ class Spool:
         """Seal what is there."""
         if not self._part_samples:
             return
-        pcm, start = np.concatenate(self._parts), self._part_start
+        self._unsealed.append(CapturedAudio(self._lane_id, self._part_start, np.concatenate(self._parts)))
         self._clear_part()
-        try:
-            chunk = self._sealed(pcm, start)
-        except KeyDestroyed:
-            self._ended = True  # the session's audio was destroyed: nothing may be kept any more
-            log.warning("spool_key_destroyed", session_id=self._session_id, lane_id=self._lane_id)
-            return
-        except StorageUnavailable as error:
-            self._fault(error)
-            self.unspooled += len(pcm)
-            return
-        assert chunk.sealed is not None
-        self._tree = self._tree.append(chunk.sealed)
-        self._next = chunk.index + 1
-        self._keep(chunk)
+        self._seal()
 
-    def _sealed(self, pcm: Pcm, start: int) -> _Chunk:
+    def relieve(self) -> bool:
+        """Try again to put on the disk what has to stay in memory; whether that went on."""
+        before = self._in_memory
+        if self._unsealed:
+            self._seal()
+        elif self._folder is not None and before:
+            self._take_back(self._folder)
+        return self._in_memory < before
+
+    def _seal(self) -> None:
+        while self._unsealed:
+            audio = self._unsealed[0]
+            try:
+                chunk = self._sealed(audio.pcm, audio.start_sample)
+            except KeyDestroyed:
+                self._ended = True  # the session's audio was destroyed: nothing may be kept any more
+                self._unsealed.clear()
+                log.warning("spool_key_destroyed", session_id=self._session_id, lane_id=self._lane_id)
+                return
+            except StorageUnavailable as error:
+                self._fault(error)
+                while self._in_memory > MEMORY_CHUNKS and self._unsealed:
+                    self.unspooled += len(self._unsealed.pop().pcm)
+                return
+            self._unsealed.popleft()
+            assert chunk.sealed is not None
+            self._tree = self._tree.append(chunk.sealed)
+            self._next = chunk.index + 1
+            self._keep(chunk)
+
+    def _sealed(self, pcm: Pcm, start: int) -> Chunk:
         index, key = self._free_key()
-        nonce = os.urandom(NONCE_BYTES)
-        data = self._associated_data(index, start)
-        sealed = FORM + nonce + AESGCM(key).encrypt(nonce, pcm.astype("<i2").tobytes(), data)
-        return _Chunk(index, start, len(pcm), sealed)
+        return Chunk(index, start, len(pcm), seal(key, pcm, self._binding(index, start)))
 
     def _free_key(self) -> tuple[int, bytes]:
         """The next index whose key still exists: an earlier process that spooled in memory left no count."""
@@ -172,34 +205,46 @@ class Spool:
                 if step > 1 << 16:
                     raise
 
-    def _keep(self, chunk: _Chunk) -> None:
-        if self._folder is not None and chunk.sealed is not None:
+    def _keep(self, chunk: Chunk) -> None:
+        if self._folder is not None:
             try:
-                _write(self._folder / chunk.name, chunk.sealed)
+                self._store(self._folder, chunk)
             except OSError as error:
                 self._fault(StorageUnavailable.of("spool", error))
             else:
                 self._faulty = False
-                self._chunks.append(_Chunk(chunk.index, chunk.start, chunk.samples, None))
+                self._chunks.append(chunk.filed())
                 self._take_back(self._folder)
                 return
-        if sum(1 for held in self._chunks if held.sealed is not None) >= MEMORY_CHUNKS:
+        if self._in_memory >= MEMORY_CHUNKS:
             self.unspooled += chunk.samples
             return
         self._chunks.append(chunk)
+
+    def _store(self, folder: Path, chunk: Chunk) -> None:
+        """Write a chunk. Raises OSError where there is no room, or it would be more than may be taken."""
+        assert chunk.sealed is not None
+        for part in (folder.parent.parent, folder.parent, folder):
+            part.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._disk.take(self._session_id, chunk.size, folder)
+        try:
+            _write(folder / chunk.name, chunk.sealed)
+        except OSError:
+            self._disk.give(self._session_id, chunk.size)
+            raise
 
     def _take_back(self, folder: Path) -> None:
         """The disk has room again: write what had to stay in memory, oldest first."""
         waiting = [number for number, chunk in enumerate(self._chunks) if chunk.sealed is not None]
         for number in waiting[:TAKEN_BACK]:
             chunk = self._chunks[number]
-            assert chunk.sealed is not None
             try:
-                _write(folder / chunk.name, chunk.sealed)
+                self._store(folder, chunk)
             except OSError as error:
                 self._fault(StorageUnavailable.of("spool", error))
                 return
-            self._chunks[number] = _Chunk(chunk.index, chunk.start, chunk.samples, None)
+            self._faulty = False
+            self._chunks[number] = chunk.filed()
 
     def _fault(self, error: QuietnoteError) -> None:
         if self._faulty:
@@ -222,17 +267,26 @@ class Spool:
                     self.unreadable += 1
                     log.warning("spool_chunk_unreadable", session_id=self._session_id, lane_id=self._lane_id)
                 continue
-            skip = max(0, from_sample - chunk.start)
-            yield CapturedAudio(self._lane_id, chunk.start + skip, pcm[skip:])
+            yield self._from(from_sample, CapturedAudio(self._lane_id, chunk.start, pcm))
+        for audio in list(self._unsealed):
+            if audio.end_sample > from_sample:
+                yield self._from(from_sample, audio)
         if self._part_samples and self._part_start + self._part_samples > from_sample:
-            skip = max(0, from_sample - self._part_start)
-            yield CapturedAudio(self._lane_id, self._part_start + skip, np.concatenate(self._parts)[skip:])
+            part = CapturedAudio(self._lane_id, self._part_start, np.concatenate(self._parts))
+            yield self._from(from_sample, part)
+
+    @staticmethod
+    def _from(sample: int, audio: CapturedAudio) -> CapturedAudio:
+        skip = max(0, sample - audio.start_sample)
+        return CapturedAudio(audio.lane_id, audio.start_sample + skip, audio.pcm[skip:])
 
     def erase_through(self, sample: int) -> int:
         """Destroy every chunk that ends at or before ``sample``; how many those were."""
-        going: list[_Chunk] = []
+        going: list[Chunk] = []
         while self._chunks and self._chunks[0].end <= sample:
             going.append(self._chunks.popleft())
+        while self._unsealed and self._unsealed[0].end_sample <= sample:
+            self._unsealed.popleft()
         if going:
             self._destroy(going)
         return len(going)
@@ -240,17 +294,18 @@ class Spool:
     def drop(self) -> int:
         """Destroy everything, the part that is being filled too."""
         self._clear_part()
+        self._unsealed.clear()
         going, self._chunks = list(self._chunks), deque()
         if going:
             self._destroy(going)
         return len(going)
 
-    def _destroy(self, chunks: list[_Chunk]) -> None:
+    def _destroy(self, chunks: list[Chunk]) -> None:
         """Record, turn the ratchet, remove. A full disk stops none of the steps after it; the next erasure turns the
         ratchet past these keys too.
         """
         try:
-            if self._folder is not None:
+            if self._folder is not None and self._folder.is_dir():
                 _write(self._folder / TREE_FILE, json.dumps(self.hash_tree | {"next": self._next}).encode())
         except OSError as error:
             self._fault(StorageUnavailable.of("spool", error))
@@ -262,24 +317,24 @@ class Spool:
             for chunk in chunks:
                 if chunk.sealed is None:
                     (self._folder / chunk.name).unlink(missing_ok=True)
+                    self._disk.give(self._session_id, chunk.size)
 
-    def _opened(self, chunk: _Chunk) -> Pcm | None:
+    def _opened(self, chunk: Chunk) -> Pcm | None:
         try:
             key = self._vault.audio_key(self._session_id, self._lane_id, chunk.index)
             sealed = chunk.sealed
             if sealed is None:
                 assert self._folder is not None
                 sealed = (self._folder / chunk.name).read_bytes()
-            if sealed[:1] != FORM:
-                return None
-            nonce, body = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
-            plain = AESGCM(key).decrypt(nonce, body, self._associated_data(chunk.index, chunk.start))
-        except (InvalidTag, ValueError, KeyDestroyed, OSError):
+            return unseal(key, sealed, self._binding(chunk.index, chunk.start))
+        except KeyDestroyed:
             return None
-        return np.frombuffer(plain, "<i2").astype(np.int16, copy=False)
+        except (ValueError, OSError):
+            self.torn.append((chunk.start, max(chunk.end, chunk.start + 1)))
+            return None
 
-    def _associated_data(self, index: int, start: int) -> bytes:
-        return f"quietnote chunk:{self._session_id}:{self._lane_id}:{index}:{start}".encode()
+    def _binding(self, index: int, start: int) -> bytes:
+        return binding(self._session_id, self._lane_id, index, start)
 
     def _clear_part(self) -> None:
         self._parts, self._part_samples = [], 0
@@ -288,9 +343,7 @@ class Spool:
 
     def _open_folder(self, folder: Path) -> None:
         try:
-            for part in (folder.parent.parent, folder.parent, folder):
-                part.mkdir(mode=0o700, parents=True, exist_ok=True)
-            names = sorted(path.name for path in folder.iterdir())
+            names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
             self._read_tree(folder / TREE_FILE)
             for name in names:
                 if name.endswith(".tmp"):
@@ -310,15 +363,14 @@ class Spool:
             self._tree, self._next = tree, max(following, self._next)
 
     def _adopt(self, path: Path) -> None:
-        index_text, _, start_text = path.name.removesuffix(SUFFIX).partition(".")
-        if not (index_text.isdecimal() and start_text.isdecimal()):
+        chunk = named(path.name, path.stat().st_size)
+        if chunk is None:
             return
-        index, size = int(index_text), path.stat().st_size
-        samples = max(0, size - len(FORM) - NONCE_BYTES - TAG_BYTES) // 2
-        self._chunks.append(_Chunk(index, int(start_text), samples, None))
-        if index >= self._next:
+        self._disk.found(self._session_id, chunk.size)
+        self._chunks.append(chunk)
+        if chunk.index >= self._next:
             self._tree = self._tree.append(path.read_bytes())
-            self._next = index + 1
+            self._next = chunk.index + 1
 
 
 def lanes_held(folder: Path, session_id: str) -> list[str]:
@@ -338,16 +390,3 @@ def sweep(folder: Path, session_id: str) -> int:
     if (folder / session_id).is_dir():
         (folder / session_id).rmdir()
     return removed
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write so that the name stands for the whole content or does not exist."""
-    draft = path.with_suffix(path.suffix + ".tmp")
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise

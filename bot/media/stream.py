@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from bot.events import SAMPLE_RATE_HZ, SAMPLES_PER_MS, AudioFrame, Pcm
 from bot.media.decode import OpusDecoder, opus_duration
 from bot.media.rtp import Reorder, RtpIn, unwrap
+from bot.media.sendtime import SendTime
 from bot.media.timeline import RTP_PER_SAMPLE, Timed, Timeline
 
 REORDER = 80 * SAMPLES_PER_MS
@@ -24,6 +26,8 @@ IDLE = 250 * SAMPLES_PER_MS
 """Without a packet for this long, the last samples are taken out of the resampler."""
 EARLY = 20 * SAMPLES_PER_MS
 """How far ahead of the clock the last packets of a source that ended may lie."""
+QUIET = 328
+"""Peak of a packet in which nobody speaks: -40 dBFS."""
 MAX_OLDER = 8
 """Replaced sources that are remembered."""
 
@@ -60,6 +64,8 @@ class LaneStream:
         self._time = Timeline()
         self._source: tuple[int, int] | None = None
         self._older: list[tuple[int, int]] = []
+        self._senders: dict[tuple[int, int], SendTime] = {}
+        """The clock of each source that is remembered."""
         self._last_arrival = 0
         self._wake_at: int | None = None
         self._idle_at: int | None = None
@@ -68,6 +74,8 @@ class LaneStream:
         """Packets up to this RTP time were looked at as a burst and fit."""
         self._given = 0
         """Place just after the last sample handed on. The resampler holds back the few samples up to the time's end."""
+        self._handed = 0
+        """End of the last frame."""
         self._lost = 0
         """Samples lost directly before the next frame."""
         self._duration = 960
@@ -84,12 +92,29 @@ class LaneStream:
         if self._reorder.restarts(packet):
             self._begin(packet.source)
         self._last_arrival = max(packet.arrival_sample, self._last_arrival)
-        self._reorder.add(packet)
+        self._reorder.add(replace(packet, left_sample=self._sender(packet.source).left(packet)))
         self._pump()
+
+    def report(self, source: tuple[int, int], ntp: int, rtp: int) -> None:
+        """Take a sender report of a source: 64-bit NTP time, and the RTP time of the same moment."""
+        self._sender(source).report(ntp, rtp)
 
     def stop(self) -> None:
         """Hand on what is held and forget the rest; the next packet begins a new stretch."""
         self._begin(None)
+
+    def rest(self) -> None:
+        """As :meth:`stop`, where nothing more is wanted: what is thrown away is not lost, and nothing rings on."""
+        self.stop()
+        self._lost = 0
+        self._decoder = OpusDecoder()  # its memory holds the last sound, and would play the end of it into the next
+
+    def _sender(self, source: tuple[int, int]) -> SendTime:
+        if source not in self._senders:
+            known = {self._source, *self._older}
+            self._senders = {who: clock for who, clock in self._senders.items() if who in known}
+            self._senders[source] = SendTime()
+        return self._senders[source]
 
     # -- whose packets -----------------------------------------------------------------------------------------------
 
@@ -190,7 +215,7 @@ class LaneStream:
     def _one(self, packet: RtpIn, near: int | None = None) -> Timed:
         duration = opus_duration(packet.payload) or self._duration
         ts = unwrap(packet.timestamp, self._time.next_ts if near is None else near, 32)
-        return Timed(ts, duration, packet.arrival_sample)
+        return Timed(ts, duration, packet.arrival_sample, packet.left_sample)
 
     # -- sound -------------------------------------------------------------------------------------------------------
 
@@ -250,7 +275,8 @@ class LaneStream:
         self._given = self._time.end
 
     def _skewed(self, pcm: Pcm) -> Pcm:
-        change = self._time.skew(len(pcm))
+        there = min(len(pcm), self._duration // RTP_PER_SAMPLE)  # a packet may hold more than it says
+        change = self._time.skew(there, quiet=int(np.abs(pcm.astype(np.int32)).max(initial=0)) < QUIET)
         if not change:
             return pcm
         spots = (np.arange(abs(change)) * len(pcm)) // abs(change)
@@ -267,6 +293,8 @@ class LaneStream:
         pcm = pcm[: max(0, self._time.end - self._given)]
         if not len(pcm):
             return
-        frame = AudioFrame(self._lane_id, self._given, pcm, self._lost, self._time.late)
-        self._given, self._lost = frame.end_sample, 0
+        lost = min(self._lost, self._given - self._handed)  # what lay ahead of the clock had no time of its own
+        frame = AudioFrame(self._lane_id, self._given, pcm, lost, self._time.late, self._time.early)
+        self._given = self._handed = frame.end_sample
+        self._lost = 0
         self._deliver(frame)

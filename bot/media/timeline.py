@@ -24,6 +24,8 @@ DEADBAND = 5 * SAMPLES_PER_MS
 """Lag that is left alone: less than the 6.5 ms by which an Opus encoder delays what it carries."""
 SKEW_BLOCK = 160
 """While following drift, one sample in this many is repeated or left out (0.6 %)."""
+QUIET_BLOCK = 4
+"""The same, where nobody speaks and the lane runs behind."""
 BUCKET = 1000 * SAMPLES_PER_MS
 """Drift is judged over one to two of these."""
 RECENT = 500 * SAMPLES_PER_MS
@@ -40,6 +42,8 @@ class Timed:
     """48 kHz samples."""
     arrival: int
     """16 kHz sample on the call's clock."""
+    left: int | None = None
+    """When it left its sender at the earliest, where that is known; never after its arrival."""
 
     @property
     def end_ts(self) -> int:
@@ -59,16 +63,23 @@ class Timeline:
         self._bucket_start = 0
         self._lag_now: int | None = None
         self._lag_before: int | None = None
-        self._recent: deque[tuple[int, int]] = deque()
-        """Arrival and lag of the packets of the last :data:`RECENT`."""
+        self._recent: deque[tuple[int, int, int]] = deque()
+        """Of the packets of the last :data:`RECENT`: arrival; how long after their place they came, and how long
+        before it they left.
+        """
 
     @property
     def late(self) -> int:
-        """How long after its place sound comes by the fastest way, negative when before: it was spoken by then.
+        """How long after its place sound was spoken at the latest.
 
         A sender whose clock stood still for a moment (a replaced microphone) stays late until drift is made up for.
         """
-        return min((lag for _, lag in self._recent), default=0)
+        return max(0, min((came for _, came, _ in self._recent), default=0))
+
+    @property
+    def early(self) -> int:
+        """How long before its place sound was spoken at the earliest: it was held up on its way, and placed later."""
+        return max(0, max((left for _, _, left in self._recent), default=0))
 
     def place(self, packet: Timed) -> int:
         """Where the packet's end lies on the call's clock."""
@@ -111,21 +122,25 @@ class Timeline:
             self._lag_now, self._bucket_start = lag, packet.arrival
         else:
             self._lag_now = lag if self._lag_now is None else min(lag, self._lag_now)
-        self._recent.append((packet.arrival, lag))
+        place = self.place(packet)
+        self._recent.append((packet.arrival, lag, place - (packet.arrival if packet.left is None else packet.left)))
         while self._recent[0][0] < packet.arrival - RECENT:
             self._recent.popleft()
-        self.end = self.place(packet)
+        self.end = place
         self.next_ts = packet.end_ts
 
-    def skew(self, samples: int) -> int:
-        """How many of the ``samples`` just played to repeat (positive) or leave out (negative), and go along."""
+    def skew(self, samples: int, *, quiet: bool) -> int:
+        """How many of the ``samples`` just played to repeat (positive) or leave out (negative), and go along.
+
+        What runs behind catches up where it is ``quiet``: nothing is heard of that.
+        """
         if self._lag_before is None or self._lag_now is None:
             return 0
         lag = min(self._lag_before, self._lag_now)
-        most = samples // SKEW_BLOCK
+        most = samples // (QUIET_BLOCK if quiet and lag < -DEADBAND else SKEW_BLOCK)
         change = min(lag, most) if lag > DEADBAND else max(lag, -most) if lag < 0 else 0
         self.end += change
         self._lag_now -= change
         self._lag_before -= change
-        self._recent = deque((arrival, was - change) for arrival, was in self._recent)
+        self._recent = deque((arrival, came - change, left + change) for arrival, came, left in self._recent)
         return change

@@ -143,6 +143,11 @@ class Windower:
         """Sound before this sample can be in no window any more, but for those already ended."""
         return self._open.start if self._open else max(self._floor, self._rated - PRE_ROLL)
 
+    @property
+    def open_from(self) -> int | None:
+        """Where the window begins that is open; None: nobody is speaking."""
+        return self._open.start if self._open else None
+
     # -- in ------------------------------------------------------------------------------------------------------------
 
     def captured(self, audio: CapturedAudio) -> None:
@@ -265,10 +270,20 @@ class Windower:
     def _send(self, window: _Open, end: int, why: WindowEnd | None, *, settled: bool = False) -> None:
         pcm = self._tape[window.start - self._tape_start : end - self._tape_start].copy()
         speech = min(len(pcm), self._speech_frames(window.start, end) * FRAME)
-        self._on_window(SpeechWindow(window.window_id, self._lane_id, window.start, pcm, speech, why, settled))
+        spans = self._speech_spans(window.start, end)
+        self._on_window(SpeechWindow(window.window_id, self._lane_id, window.start, pcm, speech, why, settled, spans))
 
     def _speech_frames(self, start: int, end: int) -> int:
         return sum(1 for frame in self._frames if frame.speech and start <= frame.start < end)
+
+    def _speech_spans(self, start: int, end: int) -> tuple[tuple[int, int], ...]:
+        """Where frames of speech are, counted from ``start``, neighbours as one."""
+        spans: list[tuple[int, int]] = []
+        for frame in self._frames:
+            if frame.speech and start <= frame.start < end:
+                low, high = frame.start - start, min(frame.start + FRAME, end) - start
+                spans[-1:] = [(spans[-1][0], high)] if spans and spans[-1][1] == low else [*spans[-1:], (low, high)]
+        return tuple(spans)
 
     def _forget(self) -> None:
         """Drop the sound that no window can need any more."""

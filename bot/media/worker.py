@@ -32,6 +32,7 @@ class MediaThread:
         self._numbers = itertools.count()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._since_s: float | None = None
         self.refused = 0
         """Calls that a full queue refused."""
         self.faults = 0
@@ -63,6 +64,12 @@ class MediaThread:
     def depth(self) -> int:
         """Calls that wait."""
         return self._queue.qsize()
+
+    @property
+    def running_s(self) -> float:
+        """How long the call that is being carried out has been; 0: none is."""
+        since_s = self._since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Work off what was posted, then end the thread. Idempotent; timers still pending are dropped."""
@@ -101,9 +108,12 @@ class MediaThread:
             self._call(heapq.heappop(self._timers)[2], ())
 
     def _call(self, fn: Callable[..., object], args: tuple[object, ...]) -> None:
+        self._since_s = time.monotonic()
         try:
             fn(*args)
         except Exception as error:  # noqa: BLE001 -- one lane's fault must not end every call of the process
             self.faults += 1
             # no traceback: it may hold what was said
             log.error("media_call_failed", fn=getattr(fn, "__qualname__", ""), error=type(error).__name__)
+        finally:
+            self._since_s = None

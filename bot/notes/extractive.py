@@ -36,7 +36,7 @@ from bot.notes.tails import tail, told
 from bot.notes.templates import Section, Template
 from bot.notes.units import ANSWERED_UNITS, Next, Open, Turn, Unit, answers, evidence_of, opening, read
 
-WRITER = "extractive/3"
+WRITER = "extractive/4"
 REPLY_WORDS = 14
 """Longest reply that goes with a plan."""
 STANDS_ALONE_STEMS = 4
@@ -62,6 +62,14 @@ NOTICE = (
     "hesitations and repeated words were left out, nothing else was changed and nothing concluded; what was not picked "
     "stands only in the transcript."
 )
+TYPED_NOTICE = (
+    "Made from a typed summary and not from a recording: put together on this machine from the sentences that were "
+    "typed, unchanged and {sorted}, not written by a model; nothing was added and nothing concluded."
+)
+TYPED_SORTED = "sorted into sections by rules"
+TYPED_UNSORTED = "left unsorted, as its rules know only the language “{known}”"
+NOT_TYPED_HERE = "Nothing of the typed summary was put here."
+"""Stands in an empty section of such a note: what was discussed nobody heard, and a rule may have sorted it wrongly."""
 NO_RULES = " Its rules know only the language “{known}”, so sentences were picked by weight alone and left unsorted."
 
 
@@ -94,19 +102,30 @@ def compose(template: Template, request: NoteRequest) -> NoteDraft:
     holes = Holes(request.transcript)
     composer = _Composer(template, turns, picks, holes, cues=knows)
     typed = _typed(template, request.inputs, sort=knows)
+    unheard = not any(turn.units for turn in turns)
     sections = []
     for section in template.sections:
         found = [*composer.section(section), *typed.get(section.key, [])]
         sentences = tuple(replace(s, sentence_id=f"{section.key}.{n}") for n, s in enumerate(found, start=1))
-        sections.append(NoteSection(section.key, section.title, sentences, holes.placeholder(section.placeholder)))
+        empty = NOT_TYPED_HERE if unheard else holes.placeholder(section.placeholder)
+        sections.append(NoteSection(section.key, section.title, sentences, empty))
     return NoteDraft(
         template_id=template.id,
         template_version=template.version,
         writer=WRITER,
         sections=tuple(sections),
         coverage=1.0,
-        notice=NOTICE + ("" if knows else NO_RULES.format(known=template.language)) + holes.notice(),
+        notice=_typed_notice(template, knows) if unheard else _notice(template, knows) + holes.notice(),
     )
+
+
+def _notice(template: Template, knows: bool) -> str:
+    return NOTICE + ("" if knows else NO_RULES.format(known=template.language))
+
+
+def _typed_notice(template: Template, knows: bool) -> str:
+    how = TYPED_SORTED if knows else TYPED_UNSORTED.format(known=template.language)
+    return TYPED_NOTICE.format(sorted=how)
 
 
 class _Composer:

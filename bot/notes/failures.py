@@ -27,6 +27,14 @@ LASTING = frozenset(
 """Causes that trying again does not cure."""
 
 
+PASSING = frozenset({"endpoint-unreachable", "endpoint-timeout", "endpoint-busy", "endpoint-failed"}) | frozenset(
+    {"full", "locked", "io", "unreachable"}  # of a store
+)
+"""Causes that pass without anybody doing anything about the note: it is tried again by itself."""
+AGAIN_AFTER_S = (60, 300, 900, 2700, 7200)
+"""Waits before each further try of such a note: three hours altogether, and then it is left to the clinician."""
+
+
 class NoteNotPossible(NoteGenerationFailed):
     """The note cannot be made until somebody changes something."""
 

@@ -14,13 +14,16 @@ class InboxKind(StrEnum):
     DRAFT_READY = "draft_ready"
     FAILED = "failed"
     TRANSCRIPT_EXPIRING = "transcript_expiring"
+    CONSENT_WITHDRAWN = "consent_withdrawn"
 
 
 PLAIN: Mapping[InboxKind, str] = {
     InboxKind.DRAFT_READY: "The draft note is ready for review.",
     InboxKind.FAILED: "The note could not be generated. The transcript is kept. You can type a summary.",
     InboxKind.TRANSCRIPT_EXPIRING: "The transcript will soon be permanently deleted; review the note before then.",
+    InboxKind.CONSENT_WITHDRAWN: "Consent was withdrawn. What was recorded was destroyed, any unsigned draft too.",
 }
+AFTER_SIGNING = "Consent was withdrawn after the note was signed. The signed note stays; nothing was destroyed by it."
 FAILURES: Mapping[str, str] = {
     "note-generation-failed": PLAIN[InboxKind.FAILED],
     "capture-no-audio": "No audio was captured, so there is no transcript and no note. You can type a summary.",
@@ -33,9 +36,6 @@ FAILURES: Mapping[str, str] = {
 def reason_of(kind: str, slug: str | None) -> str:
     """The one plain sentence an item shows. An unknown slug gives the general one."""
     known = InboxKind(kind)
+    if known is InboxKind.CONSENT_WITHDRAWN and slug == "note-signed":
+        return AFTER_SIGNING
     return FAILURES.get(slug or "", PLAIN[known]) if known is InboxKind.FAILED else PLAIN[known]
-
-
-def dedupe_key(kind: InboxKind, session_id: str, version: int = 0) -> str:
-    """The key that lets an item of a kind be put in once for a note's version."""
-    return f"{kind.value}:{session_id}:{version}"

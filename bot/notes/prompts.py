@@ -11,7 +11,7 @@ from bot.notes.gaps import CLOCK_SLACK_MS, PART_MISSING
 from bot.notes.hashes import text_sha256
 from bot.notes.templates import Section
 
-VERSION = 3
+VERSION = 4
 BYTES_PER_TOKEN = 3
 """A cautious guess for any tokenizer: English comes to about four bytes a token."""
 TOKENS_PER_MESSAGE = 16
@@ -36,6 +36,13 @@ question and an answer. A question with such a line after it has no known answer
 sentence with “asked “…”{PART_MISSING}”
 
 When the record holds nothing for the section, return an empty list."""
+
+TYPED_ONLY = """\
+This session was not recorded. The record holds only what the clinician typed about it. Keep to the clinician's words,
+sentence by sentence where you can. Write nothing as if somebody had been heard, and put nothing between quotation marks
+that is not so in the record.
+"""
+"""Stands before the task where no line of the record was spoken."""
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -115,11 +122,22 @@ def _mark_gaps(transcript: Transcript, lines: Sequence[Line]) -> None:
             lines[-1].mark(gap, whose, before=False)
 
 
-def messages(lines: Sequence[Line], section: Section, language: str, sentences: int) -> list[dict[str, str]]:
-    """The two messages of one call: the record first, so that a server can use it again for the next section."""
+def only_typed(lines: Sequence[Line]) -> bool:
+    """True when nothing of a record was spoken."""
+    return bool(lines) and all(line.evidence.source is EvidenceSource.INPUT for line in lines)
+
+
+def messages(
+    lines: Sequence[Line], section: Section, language: str, sentences: int, *, typed: bool = False
+) -> list[dict[str, str]]:
+    """The two messages of one call: the record first, so that a server can use it again for the next section.
+
+    ``typed``: nothing of the whole record, of which ``lines`` may be a part, was spoken.
+    """
     record = "\n".join(line.text for line in lines)
     never = "; ".join(section.must_never_state) or "anything that is not in the record"
     task = (
+        f"{TYPED_ONLY if typed else ''}"
         f"Section: {section.title}\nWhat belongs in it: {section.purpose}\nIt must never state: {never}.\n"
         f"At most {sentences} sentences, in the language “{language}”. Answer with the JSON object only."
     )
@@ -143,7 +161,8 @@ def split(
     lines: Sequence[Line], sections: Sequence[Section], language: str, context_tokens: int
 ) -> list[list[Line]] | None:
     """The record in as few parts as fit with every section's instructions; None when a single line does not fit."""
-    room = context_tokens - max(_instructions(section, language) for section in sections)
+    typed = only_typed(lines)
+    room = context_tokens - max(_instructions(section, language, typed=typed) for section in sections)
     parts: list[list[Line]] = [[]]
     used = 0
     for line in lines:
@@ -158,7 +177,7 @@ def split(
     return parts
 
 
-def _instructions(section: Section, language: str) -> int:
+def _instructions(section: Section, language: str, *, typed: bool) -> int:
     """Tokens of a call without its record: what it is told, and room for its answer."""
-    told = messages([], section, language, section.max_sentences)
+    told = messages([], section, language, section.max_sentences, typed=typed)
     return sum(tokens(one["content"]) + TOKENS_PER_MESSAGE for one in told) + answer_tokens(section.max_sentences)

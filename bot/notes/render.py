@@ -1,4 +1,4 @@
-"""A draft as JSON (stored sealed, sent to the pages) and as plain text."""
+"""A draft as JSON (stored sealed, sent to the pages)."""
 
 from __future__ import annotations
 
@@ -72,20 +72,6 @@ def decode(data: bytes) -> NoteDraft:
     except (UnicodeDecodeError, json.JSONDecodeError):
         raise ValueError("not a stored note") from None
     return note_from_json(values)
-
-
-def note_to_text(draft: NoteDraft) -> str:
-    """The note as plain text, to be pasted anywhere. What was held back is not part of it."""
-    parts = []
-    for section in draft.sections:
-        lines = [_marked(sentence) for sentence in section.sentences] or [section.placeholder]
-        parts.append("\n".join([section.title, *lines]))
-    return "\n\n".join(parts) + "\n"
-
-
-def _marked(sentence: NoteSentence) -> str:
-    typed = sentence.status is SentenceStatus.CLINICIAN_ENTERED
-    return f"Added by the clinician: {sentence.text}" if typed else sentence.text
 
 
 def _sentence(sentence: NoteSentence) -> dict[str, Any]:

@@ -10,20 +10,28 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
 from bot.errors import NoteGenerationFailed
-from bot.events import Evidence, NoteDraft, NoteRequest, NoteSection, NoteSentence, SentenceStatus
+from bot.events import (
+    Evidence,
+    EvidenceSource,
+    NoteDraft,
+    NoteRequest,
+    NoteSection,
+    NoteSentence,
+    SentenceStatus,
+)
 from bot.notes import evidence as checks
 from bot.notes.contract import Progress
 from bot.notes.cues import plain
 from bot.notes.failures import failed
 from bot.notes.frames import QUOTE
 from bot.notes.gaps import Holes
-from bot.notes.prompts import SCHEMA, VERSION, Line, answer_tokens, lines_of, messages, split
+from bot.notes.prompts import SCHEMA, VERSION, Line, answer_tokens, lines_of, messages, only_typed, split
 from bot.notes.templates import Section, Template
 
 if TYPE_CHECKING:
@@ -41,9 +49,13 @@ NOTICE = (
     "Written by the language model {model} from the session's record; "
     "each sentence was held against the lines it names."
 )
+TYPED_NOTICE = (
+    "Made from a typed summary and not from a recording: written by the language model {model} from what the clinician "
+    "typed; each sentence was held against it."
+)
 EMPTY = "The model wrote nothing here that could be kept."
 """Stands in an empty section: that something was not discussed is more than a model's silence says."""
-IN_PARTS = " The session was longer than the model can take in at once, so it was read in {parts} parts."
+IN_PARTS = " {what} was longer than the model can take in at once, so it was read in {parts} parts."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +94,7 @@ class OpenAiWriter:
         if parts is None:
             raise failed("session-too-long")
         known = {line.alias: line.evidence for line in lines}
+        typed, inputs = only_typed(lines), {item.input_id: plain(item.text) for item in request.inputs}
         sections: dict[str, list[NoteSentence]] = {section.key: [] for section in template.sections}
         held: list[NoteSentence] = []
         total, done = len(parts) * len(template.sections), 0
@@ -89,15 +102,17 @@ class OpenAiWriter:
         async with self._client() as client:
             for part in parts:
                 for section in template.sections:
-                    answer = await self._ask(client, part, section, request.language, len(parts))
+                    answer = await self._ask(client, part, section, request.language, len(parts), typed=typed)
                     taken = sections[section.key]
                     for text, ids in answer:
                         sentence = _sentence(text, ids, known, f"{section.key}.{len(taken) + len(held) + 1}", section)
+                        sentence = _own_words(sentence, inputs)
                         (held if sentence.reason else taken).append(sentence)
                     done += 1
                     progress(section.key, done, total)
         holes = Holes(request.transcript)
-        in_parts = IN_PARTS.format(parts=len(parts)) if len(parts) > 1 else ""
+        what = "What was typed" if typed else "The session"
+        in_parts = IN_PARTS.format(what=what, parts=len(parts)) if len(parts) > 1 else ""
         return NoteDraft(
             template_id=template.id,
             template_version=template.version,
@@ -108,7 +123,9 @@ class OpenAiWriter:
             ),
             held_back=tuple(held),
             coverage=1.0,
-            notice=NOTICE.format(model=self._endpoint.model) + in_parts + holes.notice(),
+            notice=(TYPED_NOTICE if typed else NOTICE).format(model=self._endpoint.model)
+            + in_parts
+            + ("" if typed else holes.notice()),
         )
 
     def _client(self) -> AsyncOpenAI:
@@ -124,12 +141,19 @@ class OpenAiWriter:
         )
 
     async def _ask(
-        self, client: AsyncOpenAI, lines: Sequence[Line], section: Section, language: str, parts: int
+        self,
+        client: AsyncOpenAI,
+        lines: Sequence[Line],
+        section: Section,
+        language: str,
+        parts: int,
+        *,
+        typed: bool,
     ) -> list[tuple[str, list[str]]]:
         sentences = -(-section.max_sentences // parts)
         call = client.chat.completions.create(
             model=self._endpoint.model,
-            messages=cast("Any", messages(lines, section, language, sentences)),
+            messages=cast("Any", messages(lines, section, language, sentences, typed=typed)),
             response_format=cast("Any", ANSWER_FORMAT),
             temperature=0,
             max_tokens=answer_tokens(sentences),
@@ -144,15 +168,19 @@ class OpenAiWriter:
         return self._sentences(completion)
 
     def _sentences(self, completion: ChatCompletion) -> list[tuple[str, list[str]]]:
-        choices = getattr(completion, "choices", None)
-        if not choices:
+        try:  # the library does not check what came: any part of it may be of any kind
+            choice = completion.choices[0]
+            end = choice.finish_reason
+            refusal, content = (None, None) if end != "stop" else (choice.message.refusal, choice.message.content)
+        except (AttributeError, IndexError, KeyError, TypeError):
+            raise self._failed("answer-not-json") from None
+        if not isinstance(end, str):
             raise self._failed("answer-not-json")
-        choice = choices[0]
-        if choice.finish_reason == "length":
+        if end == "length":
             raise self._failed("answer-cut-off")
-        if choice.finish_reason != "stop" or getattr(choice.message, "refusal", None):
+        if end != "stop" or refusal:
             raise self._failed("answer-withheld")
-        found = _read(choice.message.content)
+        found = _read(content)
         if found is None:
             raise self._failed("answer-not-json")
         return found
@@ -179,10 +207,10 @@ def _cause(error: Exception) -> str:
     return "answer-not-json" if isinstance(error, ValueError) else "endpoint-failed"
 
 
-def _read(content: str | None) -> list[tuple[str, list[str]]] | None:
+def _read(content: object) -> list[tuple[str, list[str]]] | None:
     """The sentences of an answer, or None when it is not exactly in the form that was asked for."""
     try:
-        data = json.loads(content or "")
+        data = json.loads(content) if isinstance(content, str) else None
     except (ValueError, RecursionError):
         return None
     if not isinstance(data, dict) or set(data) != {"sentences"} or not isinstance(data["sentences"], list):
@@ -215,6 +243,13 @@ def _sentence(
         reason = NEVER_HERE
     status = SentenceStatus.UNSUPPORTED if reason else SentenceStatus.INFERRED
     return NoteSentence(sentence_id, text, status, evidence, reason)
+
+
+def _own_words(sentence: NoteSentence, inputs: Mapping[str, str]) -> NoteSentence:
+    """A sentence that stands so in what the clinician typed, and rests on nothing else, is the clinician's."""
+    sources = [one.source_id for one in sentence.evidence if one.source is EvidenceSource.INPUT]
+    typed = len(sources) == len(sentence.evidence) and any(plain(sentence.text) in inputs[one] for one in sources)
+    return replace(sentence, status=SentenceStatus.CLINICIAN_ENTERED) if typed and not sentence.reason else sentence
 
 
 def _once(sentences: Sequence[NoteSentence]) -> list[NoteSentence]:

@@ -86,7 +86,7 @@ class Database:
             for pragma in (
                 f"busy_timeout={self._busy_timeout_ms}",
                 "journal_mode=WAL",
-                "synchronous=NORMAL",
+                "synchronous=FULL",
                 "foreign_keys=ON",
                 "secure_delete=ON",
                 "temp_store=MEMORY",

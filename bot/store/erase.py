@@ -96,10 +96,10 @@ class Eraser:
                 "session_id": purge.session_id,
                 "clinic_id": purge.clinic_id,
                 "reason": purge.reason,
-                "held": {"segments": purge.segments, "gaps": purge.gaps},
+                "held": {"segments": purge.segments, "gaps": purge.gaps, "drafts": purge.drafts},
                 "places": [
                     {"place": KEY_STORE, "removed": int(purge.words_key_destroyed)},
-                    {"place": "database", "removed": purge.segments + purge.gaps},
+                    {"place": "database", "removed": purge.segments + purge.gaps + purge.drafts},
                 ],
                 "committed_at": timestamp(purge.transcript_ready_at) if purge.transcript_ready_at else None,
                 "destroyed_at": timestamp(purge.destroyed_at),

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 
@@ -30,6 +31,24 @@ class ApiKeyRecord:
     label: str
     created_at: datetime
     revoked_at: datetime | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For a terminal or a program."""
+        return {
+            "id": self.id,
+            "clinic_id": self.clinic_id,
+            "scopes": sorted(self.scopes),
+            "label": self.label,
+            "created_at": self.created_at.isoformat(timespec="seconds"),
+            "revoked_at": self.revoked_at.isoformat(timespec="seconds") if self.revoked_at else None,
+        }
+
+    def line(self) -> str:
+        """The same in one line."""
+        told = self.as_json()
+        end = f"revoked {told['revoked_at']}" if self.revoked_at else ""
+        parts = (self.id, self.clinic_id, ",".join(told["scopes"]), f"created {told['created_at']}", end, self.label)
+        return "  ".join(filter(None, parts))
 
 
 class KeyStore:
@@ -88,7 +107,7 @@ class KeyStore:
         async with self._db.write() as db:
             row = await db.get(ApiKeyRow, key_id)
             if row is None or clinic_id not in {None, row.clinic_id}:
-                raise NotFound
+                raise NotFound("There is no such key.")
             row.revoked_at = row.revoked_at or self._clock.now()
 
 

@@ -6,19 +6,21 @@ the inbox are fed from; a row is written in the same transaction as the change i
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
+    Date,
     DateTime,
     ForeignKey,
     Integer,
     LargeBinary,
     MetaData,
     String,
+    Text,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -154,6 +156,8 @@ class SessionRow(Base):
     draft_ready_at: Mapped[datetime | None]
     purge_at: Mapped[datetime | None] = mapped_column(index=True)
     erase_by: Mapped[datetime | None] = mapped_column(index=True)
+    withdrawn_by: Mapped[str | None] = mapped_column(String(64))
+    """The participant who took their consent back and had what was captured destroyed."""
 
 
 class ParticipantRow(Base):
@@ -166,6 +170,8 @@ class ParticipantRow(Base):
     sealed_name: Mapped[bytes]
     invite_sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
     """Hash of the code in this person's link."""
+    language: Mapped[str | None] = mapped_column(String(35))
+    """What they read, as a BCP 47 tag; none: the language of the session."""
     consent: Mapped[str] = mapped_column(String(16), default="unknown")
     admitted: Mapped[bool] = mapped_column(Boolean, default=False)
 
@@ -181,8 +187,34 @@ class ConsentRow(Base):
     method: Mapped[str] = mapped_column(String(32))
     text_version: Mapped[str] = mapped_column(String(32))
     text_sha256: Mapped[str] = mapped_column(String(64))
+    language: Mapped[str] = mapped_column(String(35), default="")
+    """Of the text; empty where none was shown here."""
     by: Mapped[str] = mapped_column(String(128))
     at: Mapped[datetime]
+    attested_by: Mapped[str | None] = mapped_column(String(64))
+    """The clinician who vouches for it; none where the participant answered themselves."""
+    signed_on: Mapped[date | None] = mapped_column(Date)
+    document_id: Mapped[str | None] = mapped_column(String(128))
+    until: Mapped[datetime | None]
+    """When a consent on file ends; none: it holds for the session."""
+
+
+class ConsentTextRow(Base):
+    """A text that somebody agreed to, by its hash; the clinic's words, about nobody."""
+
+    __tablename__ = "consent_texts"
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
+
+
+class ConsentLinkRow(Base):
+    """A link to a participant's copy of what they agreed to, by the hash of its code."""
+
+    __tablename__ = "consent_links"
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), index=True)
+    participant_id: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
 
 
 class LaneRow(Base):

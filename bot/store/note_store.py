@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 import structlog
-from sqlalchemy import ColumnElement, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import machines
-from bot.errors import NotFound, PreconditionFailed, SessionLocked, StorageUnavailable
-from bot.events import NoteState, TextInput, TranscriptState
+from bot.errors import InvalidTransition, NotFound, PreconditionFailed, SessionLocked, StorageUnavailable
+from bot.events import CaptureState, NoteState, TextInput, TranscriptState
 from bot.store.ground import Change, clinic_scope, cursor_from, cursor_to
 from bot.store.models import InboxRow, InputRow, NoteRow, SessionRow
-from bot.store.records import InboxRecord, NoteRecord, NoteSummary, inbox_record, new_id
+from bot.store.records import InboxRecord, NoteRecord, NoteSummary, SessionRecord, inbox_record, new_id
 from bot.store.words import WordStore
 
 log = structlog.get_logger()
@@ -28,9 +30,10 @@ def _note_purpose(note_id: str, version: int) -> str:
     return f"note:{note_id}:{version}"
 
 
-async def _put_inbox(
+async def put_inbox(
     change: Change, session: SessionRow, kind: str, dedupe: str, reason_slug: str | None = None
 ) -> InboxRecord | None:
+    """Put an item into the inbox of the session's clinician, once for ``dedupe``, in a change under way."""
     if await change.db.scalar(select(InboxRow.id).where(InboxRow.dedupe == dedupe)) is not None:
         return None
     note_id = await change.db.scalar(select(NoteRow.id).where(NoteRow.session_id == session.id))
@@ -91,6 +94,21 @@ class NoteStore(WordStore):
 
     # -- the note ------------------------------------------------------------------------------------------------------
 
+    async def queue_note(self, session_id: str, *, by: str) -> SessionRecord:
+        """Let a finished session's note be made, or a failed one be tried again; ``by`` asked for it.
+
+        Raises InvalidTransition where that is not, or no more, possible.
+        """
+        async with self._change() as change:
+            row = await change.session(session_id)
+            possible = NoteState(row.note) in {NoteState.ABSENT, NoteState.FAILED}
+            if not possible or CaptureState(row.capture) is not CaptureState.FINISHED:
+                raise InvalidTransition("The session changed meanwhile. Look at it again.", state=row.note)
+            row.note = machines.move(machines.NOTE, NoteState(row.note), NoteState.QUEUED).value
+            row.failure_slug = None
+            change.tell(row, "note.queued", {"by": by})
+            return await change.record(row)
+
     async def save_note(self, session_id: str, content: bytes) -> NoteRecord:
         """Keep a generated draft (``generating`` becomes ``draft``); the note keeps its id, its version counts up.
 
@@ -133,7 +151,7 @@ class NoteStore(WordStore):
                 note.version, note.sealed = version, sealed
             change.tell(row, "note.draft_ready", {"note_id": note_id, "version": version})
             await change.db.flush()
-            await _put_inbox(change, row, "draft_ready", f"draft_ready:{note_id}:{version}")
+            await put_inbox(change, row, "draft_ready", f"draft_ready:{note_id}:{version}")
             return _note(note, row, content)
 
     async def note(self, note_id: str, *, clinic_id: str | None = None) -> NoteRecord:
@@ -166,7 +184,9 @@ class NoteStore(WordStore):
         read = await self.note(note_id, clinic_id=clinic_id)
         async with self._change() as change:
             session = await change.session(read.session_id)
-            note = await change.db.get_one(NoteRow, note_id)
+            note = await change.db.get(NoteRow, note_id)
+            if note is None:  # consent was taken back since it was read, and it was destroyed
+                raise NotFound
             if NoteState(session.note) in {NoteState.SIGNED, NoteState.AMENDED}:
                 raise SessionLocked("This note is signed already.")
             if note.version != (read.version if version is None else version):
@@ -189,10 +209,14 @@ class NoteStore(WordStore):
     ) -> tuple[list[NoteSummary], str | None]:
         """Sessions that have, or may yet get, a note: newest first, and the cursor of the next page."""
         s = SessionRow
+        typed = exists().where(InputRow.session_id == s.id)
+        possible = or_(
+            s.note != "absent", s.capture == "finished", and_(s.capture == "off", typed), s.withdrawn_by.is_not(None)
+        )
         query = (
             select(s, NoteRow.id, NoteRow.signed_at)
             .outerjoin(NoteRow, NoteRow.session_id == s.id)
-            .where(s.clinic_id == clinic_id, or_(s.note != "absent", s.capture == "finished"))
+            .where(s.clinic_id == clinic_id, possible)
             .order_by(s.created_at.desc(), s.id.desc())
             .limit(limit + 1)
         )
@@ -202,6 +226,7 @@ class NoteStore(WordStore):
             query = query.where(tuple_(s.created_at, s.id) < cursor_from(cursor))
         async with self._db.read() as db:
             rows = (await db.execute(query)).all()
+            inputs = await _inputs_of(db, [row.id for row, _, _ in rows])
         summaries = [
             NoteSummary(
                 session_id=row.id,
@@ -213,6 +238,8 @@ class NoteStore(WordStore):
                 session_created_at=row.created_at,
                 ended_at=row.ended_at,
                 signed_at=signed_at,
+                inputs=inputs.get(row.id, 0),
+                withdrawn=row.withdrawn_by is not None,
             )
             for row, note_id, signed_at in rows
         ]
@@ -229,7 +256,7 @@ class NoteStore(WordStore):
         """Put an item into the inbox of the session's clinician, exactly once for ``dedupe``; None the second time."""
         async with self._change() as change:
             session = await change.session(session_id)
-            return await _put_inbox(change, session, kind, dedupe, reason_slug)
+            return await put_inbox(change, session, kind, dedupe, reason_slug)
 
     async def inbox(
         self,
@@ -278,6 +305,13 @@ class NoteStore(WordStore):
         if clinic_id is None:
             raise NotFound
         return clinic_id
+
+
+async def _inputs_of(db: AsyncSession, session_ids: Collection[str]) -> dict[str, int]:
+    """How many texts were typed for each session that has any."""
+    i = InputRow
+    query = select(i.session_id, func.count().label("inputs")).where(i.session_id.in_(session_ids)).group_by(i.session_id)
+    return {row.session_id: row.inputs for row in (await db.execute(query)).all()}
 
 
 def _inbox_of(clinic_id: str, clinician_user_id: str | None) -> tuple[ColumnElement[bool], ...]:

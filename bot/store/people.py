@@ -11,13 +11,11 @@ from sqlalchemy import select
 from bot import machines
 from bot.errors import NotFound
 from bot.events import ConsentState, Role
+from bot.store.consents import keep_answer, keep_text
 from bot.store.ground import Ground, clinic_scope
 from bot.store.models import ConsentRow, ControlMessageRow, ParticipantRow, SessionRow
-from bot.store.records import ConsentRecord, ParticipantRecord, SessionRecord, consent_record, new_id
-from bot.store.states import invite_hash, name_purpose
-
-ANSWERS = frozenset({ConsentState.GRANTED, ConsentState.DECLINED, ConsentState.REVOKED, ConsentState.EXPIRED})
-"""Consent states that are kept as a record of their own."""
+from bot.store.records import Attestation, ConsentRecord, ParticipantRecord, SessionRecord, consent_record
+from bot.store.states import code_hash, name_purpose
 
 
 class PeopleStore(Ground):
@@ -55,7 +53,7 @@ class PeopleStore(Ground):
 
     async def participant_by_invite(self, session_id: str, code: str) -> ParticipantRecord:
         """Whose link carries ``code``. Raises NotFound."""
-        wanted = invite_hash(code)
+        wanted = code_hash(code)
         query = select(ParticipantRow).where(
             ParticipantRow.session_id == session_id, ParticipantRow.invite_sha256 == wanted
         )
@@ -86,10 +84,13 @@ class PeopleStore(Ground):
         text_version: str,
         text_sha256: str,
         by: str,
+        language: str = "",
+        text: str = "",
+        attestation: Attestation | None = None,
     ) -> SessionRecord:
         """Move a participant's consent by its table and keep the answer; the same answer again is no change.
 
-        Raises NotFound, or InvalidTransition.
+        ``text`` is what they agreed to, word for word, where it is known. Raises NotFound, or InvalidTransition.
         """
         async with self._change() as change:
             session = await change.session(session_id)
@@ -99,21 +100,18 @@ class PeopleStore(Ground):
             before = ConsentState(row.consent)
             if before is not decision:
                 row.consent = machines.move(machines.CONSENT, before, decision).value
-                if decision in ANSWERS:
-                    change.db.add(
-                        ConsentRow(
-                            id=new_id("con"),
-                            session_id=session_id,
-                            participant_id=participant_id,
-                            decision=decision.value,
-                            method=method,
-                            text_version=text_version,
-                            text_sha256=text_sha256,
-                            by=by,
-                            at=change.now,
-                        )
-                    )
-                change.tell(session, f"consent.{decision.value}", {"participant_id": participant_id, "method": method})
+                answer = ConsentRow(
+                    participant_id=participant_id,
+                    decision=decision.value,
+                    method=method,
+                    text_version=text_version,
+                    text_sha256=text_sha256,
+                    language=language,
+                    by=by,
+                )
+                keep_answer(change, session, answer, attestation)
+                if text:
+                    await keep_text(change, text)
             return await change.record(session)
 
     async def consents(self, session_id: str) -> list[ConsentRecord]:
@@ -157,4 +155,5 @@ def _participant(row: ParticipantRow, name: bytes) -> ParticipantRecord:
         display_name=name.decode(),
         consent=ConsentState(row.consent),
         admitted=row.admitted,
+        language=row.language,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from bot.events import (
@@ -30,6 +30,22 @@ def new_id(kind: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Attestation:
+    """That somebody agreed where this service did not hear or see it, and who vouches for that."""
+
+    method: str
+    """``on_file`` or ``verbal_attested``."""
+    attested_by: str
+    """The clinician's id among the session's participants."""
+    text_version: str = ""
+    """Of the text that was signed; empty for what was said aloud."""
+    signed_on: date | None = None
+    document_id: str | None = None
+    until: datetime | None = None
+    """When it ends; None: it holds for the session."""
+
+
+@dataclass(frozen=True, slots=True)
 class NewParticipant:
     """Somebody a new session is for."""
 
@@ -38,6 +54,12 @@ class NewParticipant:
     display_name: str
     invite_code: str | None = None
     """The secret of this person's link; only its hash is stored."""
+    language: str | None = None
+    """What they read, as a BCP 47 tag."""
+    on_file: Attestation | None = None
+    """Their consent, where a clinician attests to have it on file."""
+    copy_code: str | None = None
+    """The secret of the link to their copy of what they agree to; only its hash is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +77,8 @@ class NewSession:
     appointment_starts_at: datetime | None = None
     appointment_ends_at: datetime | None = None
     participants: tuple[NewParticipant, ...] = ()
+    made_by: str = "system"
+    """Id of who makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +122,8 @@ class SessionRecord:
     draft_ready_at: datetime | None
     purge_at: datetime | None
     erase_by: datetime | None
+    withdrawn_by: str | None = None
+    """The participant who took their consent back and had what was captured destroyed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +136,8 @@ class ParticipantRecord:
     display_name: str = field(repr=False)
     consent: ConsentState
     admitted: bool
+    language: str | None = None
+    """What they read, as a BCP 47 tag; None: the language of the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +151,13 @@ class ConsentRecord:
     method: str
     text_version: str
     text_sha256: str
+    """Of exactly the text that was shown; empty where none was shown here."""
     by: str
     at: datetime
+    language: str = ""
+    """Of the text that was shown."""
+    attestation: Attestation | None = None
+    """Who vouches for it; None where the participant answered themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +208,10 @@ class NoteSummary:
     session_created_at: datetime
     ended_at: datetime | None
     signed_at: datetime | None
+    inputs: int = 0
+    """How many texts were typed for it."""
+    withdrawn: bool = False
+    """Somebody took their consent back, and what was captured was destroyed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +224,7 @@ class InboxRecord:
     note_id: str | None
     clinician_user_id: str | None
     kind: str
-    """``draft_ready``, ``failed`` or ``transcript_expiring``."""
+    """``draft_ready``, ``failed``, ``transcript_expiring`` or ``consent_withdrawn``."""
     reason_slug: str | None
     created_at: datetime
     read_at: datetime | None
@@ -219,6 +256,8 @@ class TranscriptPurge:
     """False when an earlier, interrupted try had already destroyed it."""
     transcript_ready_at: datetime | None
     destroyed_at: datetime
+    drafts: int = 0
+    """Unsigned drafts that were destroyed with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +304,7 @@ def session_record(row: SessionRow, note_id: str | None) -> SessionRecord:
         draft_ready_at=row.draft_ready_at,
         purge_at=row.purge_at,
         erase_by=row.erase_by,
+        withdrawn_by=row.withdrawn_by,
     )
 
 
@@ -293,7 +333,15 @@ def consent_record(row: ConsentRow) -> ConsentRecord:
         text_sha256=row.text_sha256,
         by=row.by,
         at=row.at,
+        language=row.language,
+        attestation=_attestation(row),
     )
+
+
+def _attestation(row: ConsentRow) -> Attestation | None:
+    if row.attested_by is None:
+        return None
+    return Attestation(row.method, row.attested_by, row.text_version, row.signed_on, row.document_id, row.until)
 
 
 def inbox_record(row: InboxRow) -> InboxRecord:

@@ -19,23 +19,27 @@ from bot.events import (
     AudioState,
     BotState,
     CaptureState,
+    ConsentState,
     EndReason,
     NoteState,
     PauseReason,
     SessionEvent,
     TranscriptState,
 )
+from bot.store.consents import keep_answer
 from bot.store.ground import Ground, clinic_scope, cursor_from, cursor_to, record_of, words_scope
 from bot.store.models import (
     ClinicRow,
     ClinicVersionRow,
+    ConsentLinkRow,
+    ConsentRow,
     NoteRow,
     ParticipantRow,
     ReceiptRow,
     SessionEventRow,
     SessionRow,
 )
-from bot.store.records import NewSession, SessionRecord, new_id, reasons_to, session_record
+from bot.store.records import Attestation, NewSession, SessionRecord, new_id, reasons_to, session_record
 
 Page = tuple[list[SessionRecord], str | None]
 Records = list[SessionRecord]
@@ -79,8 +83,8 @@ def name_purpose(session_id: str, participant_id: str) -> str:
     return f"name:{session_id}:{participant_id}"
 
 
-def invite_hash(code: str) -> str:
-    """How an invitation's code is stored."""
+def code_hash(code: str) -> str:
+    """How the code of a person's link is stored."""
     return hashlib.sha256(code.encode()).hexdigest()
 
 
@@ -150,12 +154,27 @@ class StateStore(Ground):
                             id=person.id,
                             role=person.role.value,
                             sealed_name=name,
-                            invite_sha256=invite_hash(person.invite_code) if person.invite_code else None,
-                            consent="unknown",
+                            invite_sha256=code_hash(person.invite_code) if person.invite_code else None,
+                            language=person.language,
+                            consent=(ConsentState.GRANTED if person.on_file else ConsentState.UNKNOWN).value,
                             admitted=False,
                         )
                     )
+                await change.db.flush()
+                for person in new.participants:
+                    if person.copy_code is not None:
+                        change.db.add(
+                            ConsentLinkRow(
+                                sha256=code_hash(person.copy_code),
+                                session_id=session_id,
+                                participant_id=person.id,
+                                created_at=change.now,
+                            )
+                        )
                 change.tell(row, "session.created", {"clinic_version": clinic.version})
+                for person in new.participants:
+                    if person.on_file is not None:
+                        keep_answer(change, row, _on_file(person.id, person.on_file, new.made_by), person.on_file)
                 await change.db.flush()
                 record = session_record(row, None)
         except IntegrityError:
@@ -250,7 +269,10 @@ class StateStore(Ground):
                 and_(s.note == "absent", s.failure_slug.is_(None), s.transcript != "purged"),
             ),
         )
-        dropped = and_(s.capture == "discarded", or_(s.audio == "held", s.transcript.in_(["live", "ready", "failed"])))
+        dropped = and_(
+            or_(s.capture == "discarded", s.withdrawn_by.is_not(None)),
+            or_(s.audio == "held", s.transcript.in_(["live", "ready", "failed"])),
+        )
         half_begun = and_(s.capture == "off", s.bot.not_in(["absent", "done", "failed"]))
         query = (
             select(s, NoteRow.id)
@@ -278,6 +300,19 @@ class StateStore(Ground):
         query = select(SessionRow.id).where(SessionRow.erase_by <= at, SessionRow.audio == "held")
         async with self._db.read() as db:
             return list((await db.scalars(query.order_by(SessionRow.erase_by))).all())
+
+
+def _on_file(participant_id: str, given: Attestation, by: str) -> ConsentRow:
+    """The answer of a consent on file. Nothing was shown here, so that it has no text of ours."""
+    return ConsentRow(
+        participant_id=participant_id,
+        decision=ConsentState.GRANTED.value,
+        method=given.method,
+        text_version=given.text_version,
+        text_sha256="",
+        language="",
+        by=by,
+    )
 
 
 def set_columns(row: SessionRow, columns: Mapping[str, Any], *, now: datetime) -> None:

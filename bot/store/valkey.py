@@ -2,7 +2,8 @@
 
 It listens on a Unix socket in a folder of mode 700 and nowhere else, and writes nothing to disk: what it holds may be
 lost. The server outlives a killed parent, so each start first ends the survivor of the run before, known by the pid
-file in the data folder and by the socket that only we can reach.
+file in the data folder and by the socket that only we can reach. A server that ends by itself (killed, out of memory)
+is started again on the same socket, where everybody who used it finds it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import socket
 import stat
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,6 +36,12 @@ MAX_SOCKET_PATH = 100
 """Bytes; the system's limit is 107 on Linux and 103 on macOS, both without the closing zero."""
 START_TIMEOUT_S = 15.0
 END_TIMEOUT_S = 2.0
+LOOK_EVERY_S = 0.5
+"""How often it is looked whether the server still runs."""
+FIRST_REST_S = 0.1
+LONGEST_REST_S = 30.0
+"""Pauses before a server that ended is started again: doubled each time, and short again after one that lasted."""
+LASTED_S = 60.0
 _PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
 """Paths that its configuration file takes without quoting."""
 _OPTIONS = {
@@ -57,6 +65,8 @@ class EmbeddedValkey:
         self._data_dir = data_dir
         self._server: ValkeyServer | None = None
         self._lock: int | None = None
+        self._pid = 0
+        self._guard: asyncio.Task[None] | None = None
         self.socket_path = Path()
 
     @property
@@ -71,19 +81,41 @@ class EmbeddedValkey:
 
     async def start(self) -> str:
         """End a survivor, start, wait until it answers; the URL. Raises :class:`ValkeyUnusable`."""
-        starting = asyncio.create_task(asyncio.to_thread(self._start), name="valkey-start")
         try:
-            await asyncio.shield(starting)
+            await _in_thread(self._start)
         except asyncio.CancelledError:
-            # the thread goes on: what it starts must not outlive us
-            await asyncio.gather(starting, return_exceptions=True)
             await self.close()
             raise
+        self._guard = asyncio.create_task(self._keep_up(), name="valkey-guard")
         return self.url
 
     async def close(self) -> None:
         """End it. Idempotent."""
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.cancel()
+            await asyncio.gather(guard, return_exceptions=True)
         await asyncio.to_thread(self._close)
+
+    async def _keep_up(self) -> None:
+        """Start the server again whenever it has ended by itself."""
+        rest_s, began_s = FIRST_REST_S, time.monotonic()
+        while True:
+            while not _has_ended(self._pid):  # noqa: ASYNC110  its end is told to nobody
+                await asyncio.sleep(LOOK_EVERY_S)
+            log.warning("valkey_ended", pid=self._pid)
+            if time.monotonic() - began_s >= LASTED_S:
+                rest_s = FIRST_REST_S
+            while True:
+                await asyncio.sleep(rest_s)
+                rest_s = min(2 * rest_s, LONGEST_REST_S)
+                try:
+                    await _in_thread(self._start_again)
+                except ValkeyUnusable as error:
+                    log.error("valkey_not_started", error=type(error).__name__)
+                else:
+                    break
+            began_s = time.monotonic()
 
     def _start(self) -> None:
         self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -93,24 +125,37 @@ class EmbeddedValkey:
             folder = runtime_folder(self._data_dir)
             self.socket_path = folder / SOCKET_NAME
             (folder / "valkey.log").write_bytes(b"")
-            # the terminal's Ctrl-C is for us: we end it ourselves when nothing needs it any more
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                self._server = ValkeyServer(
-                    port=0, data_dir=folder, unix_socket_path=self.socket_path, unix_socket_perm="700", config=_OPTIONS
-                )
-                self._server.start(timeout=START_TIMEOUT_S)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            pid = _pid_behind(self.socket_path)
-            self.pid_file.write_text(json.dumps({"pid": pid, "socket": str(self.socket_path)}), "utf-8")
+            self._server = ValkeyServer(
+                port=0, data_dir=folder, unix_socket_path=self.socket_path, unix_socket_perm="700", config=_OPTIONS
+            )
+            self._serve(self._server)
         except (ValkeyServerError, OSError) as error:
             self._close()
             raise ValkeyUnusable(f"the embedded Valkey did not start ({type(error).__name__})") from error
         except ValkeyUnusable:
             self._close()
             raise
-        log.info("valkey_started", pid=pid)
+
+    def _start_again(self) -> None:
+        server = self._server
+        assert server is not None
+        with contextlib.suppress(ValkeyServerNotStartedError):
+            server.stop(timeout=END_TIMEOUT_S)
+        try:
+            self._serve(server)
+        except (ValkeyServerError, OSError) as error:
+            raise ValkeyUnusable(f"the embedded Valkey did not start ({type(error).__name__})") from error
+
+    def _serve(self, server: ValkeyServer) -> None:
+        # the terminal's Ctrl-C is for us: we end it ourselves when nothing needs it any more
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            server.start(timeout=START_TIMEOUT_S)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._pid = _pid_behind(self.socket_path)
+        self.pid_file.write_text(json.dumps({"pid": self._pid, "socket": str(self.socket_path)}), "utf-8")
+        log.info("valkey_started", pid=self._pid)
 
     def _close(self) -> None:
         server, self._server = self._server, None
@@ -119,9 +164,20 @@ class EmbeddedValkey:
                 server.stop(timeout=END_TIMEOUT_S)
             self.pid_file.unlink(missing_ok=True)
             self.socket_path.unlink(missing_ok=True)
+        self._leave_nothing_elsewhere()
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
+
+    def _leave_nothing_elsewhere(self) -> None:
+        """Remove the temporary folder that a data folder with a long name got; our own log in it with it."""
+        folder = self.socket_path.parent
+        if self.socket_path.name != SOCKET_NAME or folder.parent == self._data_dir.resolve():
+            return
+        (folder / "valkey.log").unlink(missing_ok=True)
+        (folder / "valkey.conf").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it holds something that is not ours
+            folder.rmdir()
 
 
 def runtime_folder(data_dir: Path) -> Path:
@@ -160,6 +216,24 @@ def end_survivor(pid_file: Path) -> bool:
     socket_path.unlink(missing_ok=True)
     pid_file.unlink(missing_ok=True)
     return ended
+
+
+async def _in_thread(work: Callable[[], None]) -> None:
+    """Run ``work`` in a thread; when this is called off, wait for it all the same: what it starts must be known."""
+    working = asyncio.create_task(asyncio.to_thread(work), name="valkey-start")
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.gather(working, return_exceptions=True)
+        raise
+
+
+def _has_ended(pid: int) -> bool:
+    """True when our child has ended; who started it still has to ask for its exit."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
 
 
 def _ask_to_end(socket_path: Path) -> bool:

@@ -47,6 +47,7 @@ PUBLIC_KINDS = frozenset(
         "note.generating",
         "note.draft_ready",
         "note.failed",
+        "note.discarded",
         "note.signed",
         "note.amended",
         "inbox.item_created",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
 from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import machines
 from bot.errors import NotFound, SessionLocked, TranscriptPurged
@@ -32,6 +34,9 @@ OPEN_FOR_WORDS = frozenset({TranscriptState.ABSENT, TranscriptState.LIVE, Transc
 PURGED_EVENT = "transcript.purged"
 MIN_GAP_MS = 100
 """Shortest stretch without words that is kept; no reader would see a shorter one."""
+
+
+_OTHERWISE = {GapReason.ABSENT: GapReason.LOST, GapReason.LOST: GapReason.ABSENT}
 
 
 def segment_purpose(segment_id: str) -> str:
@@ -140,7 +145,8 @@ class WordStore(Ground):
     async def add_gap(self, session_id: str, gap: Gap) -> None:
         """Keep a stretch without words; a very short one, or a purged transcript's, is no change.
 
-        What begins where a kept gap of that person and reason begins is that gap again: the later end stands.
+        What begins where a kept gap of that person and reason begins is that gap again: the later end stands. What was
+        stated as absent may prove to be lost, and the other way round: of these two the later word stands.
         """
         if gap.end_ms - gap.start_ms < MIN_GAP_MS:
             return
@@ -156,20 +162,11 @@ class WordStore(Ground):
                 GapRow.start_ms == gap.start_ms,
                 GapRow.reason == gap.reason.value,
             )
+            await _make_way(db, session_id, gap)
             if (kept := await db.scalar(same.limit(1))) is not None:
                 kept.end_ms = max(kept.end_ms, gap.end_ms)
             else:
-                db.add(
-                    GapRow(
-                        id=new_id("gap"),
-                        session_id=session_id,
-                        participant_id=gap.participant_id,
-                        start_ms=gap.start_ms,
-                        end_ms=gap.end_ms,
-                        reason=gap.reason.value,
-                        pause_reasons=reasons_to(gap.pause_reasons),
-                    )
-                )
+                db.add(_gap_row(session_id, gap))
 
     async def transcript(self, session_id: str) -> Transcript:
         """All finals in the order they were spoken, with the gaps. Raises NotFound, TranscriptPurged."""
@@ -207,8 +204,9 @@ class WordStore(Ground):
     async def purge_transcript(self, session_id: str, why: str) -> None:
         """Destroy the words key, then the rows, then what SQLite's log still holds; then issue the receipt.
 
-        ``why`` is ``signed``, ``retention``, ``discarded`` or ``withdrawn``. Every step can be run again: after a
-        crash in between, :meth:`due_purges` still names the session.
+        ``why`` is ``signed``, ``retention`` or ``discarded``; that of a session whose consent was taken back with what
+        was captured is ``withdrawn``, whoever comes first. Every step can be run again: after a crash in between,
+        :meth:`due_purges` still names the session.
         """
         async with self._db.read() as db:
             session = await db.get(SessionRow, session_id)
@@ -228,6 +226,7 @@ class WordStore(Ground):
                     counts[name] = await change.db.scalar(select(func.count()).select_from(table).where(mine)) or 0
                     await change.db.execute(delete(table).where(mine))
                 row.transcript = machines.move(machines.TRANSCRIPT, state, TranscriptState.PURGED).value
+                why = why if row.withdrawn_by is None else "withdrawn"
                 change.tell(row, PURGED_EVENT, {"reason": why, "key_destroyed": destroyed, **counts})
         await self._db.checkpoint()
         await self._receipt_for_purge(session_id, clinic_id)
@@ -237,11 +236,12 @@ class WordStore(Ground):
         sign = self.purge_receipt
         if sign is None or await self.receipts(session_id, kind="transcript"):
             return
-        query = select(SessionEventRow).where(
-            SessionEventRow.session_id == session_id, SessionEventRow.kind == PURGED_EVENT
-        )
+        e = SessionEventRow
+        query = select(e).where(e.session_id == session_id, e.kind == PURGED_EVENT)
+        thrown = select(e).where(e.session_id == session_id, e.kind == "note.discarded")
         async with self._db.read() as db:
             told = (await db.scalars(query)).one()
+            drafts = sum("note_id" in event.data for event in (await db.scalars(thrown)).all())
             session = await db.get_one(SessionRow, session_id)
         facts = TranscriptPurge(
             session_id=session_id,
@@ -252,6 +252,7 @@ class WordStore(Ground):
             words_key_destroyed=told.data["key_destroyed"],
             transcript_ready_at=session.transcript_ready_at,
             destroyed_at=told.at,
+            drafts=drafts,
         )
         await self.add_receipt(session_id, "transcript", await asyncio.to_thread(sign, facts))
 
@@ -280,6 +281,39 @@ class WordStore(Ground):
 
 def _receipt(row: ReceiptRow) -> ReceiptRecord:
     return ReceiptRecord(row.id, row.session_id, row.kind, row.body, row.created_at)
+
+
+def _gap_row(session_id: str, gap: Gap) -> GapRow:
+    return GapRow(
+        id=new_id("gap"),
+        session_id=session_id,
+        participant_id=gap.participant_id,
+        start_ms=gap.start_ms,
+        end_ms=gap.end_ms,
+        reason=gap.reason.value,
+        pause_reasons=reasons_to(gap.pause_reasons),
+    )
+
+
+async def _make_way(db: AsyncSession, session_id: str, gap: Gap) -> None:
+    """Cut out of what was stated of the same person what ``gap`` says otherwise."""
+    if gap.reason not in _OTHERWISE:
+        return
+    overlapping = select(GapRow).where(
+        GapRow.session_id == session_id,
+        GapRow.participant_id.is_not_distinct_from(gap.participant_id),
+        GapRow.reason == _OTHERWISE[gap.reason].value,
+        GapRow.start_ms < gap.end_ms,
+        GapRow.end_ms > gap.start_ms,
+    )
+    for row in await db.scalars(overlapping):
+        if row.end_ms - gap.end_ms >= MIN_GAP_MS:
+            rest = replace(gap, start_ms=gap.end_ms, end_ms=row.end_ms, reason=_OTHERWISE[gap.reason])
+            db.add(_gap_row(session_id, rest))
+        if gap.start_ms - row.start_ms >= MIN_GAP_MS:
+            row.end_ms = gap.start_ms
+        else:
+            await db.delete(row)
 
 
 def _sorted_reasons(row: GapRow) -> tuple[Any, ...]:

@@ -10,15 +10,18 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import av
-from playwright.async_api import Browser, ConsoleMessage, Error, Page, Playwright, ViewportSize, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Playwright, ViewportSize, expect
 
 EXPECTED = re.compile(r"the server responded with a status of (401|410)")
 """Answers a page asks for on purpose: nobody is signed in yet, and the transcript is gone."""
 WIDE = ViewportSize(width=1280, height=800)
 NARROW = ViewportSize(width=320, height=640)
 PHONE = ViewportSize(width=390, height=844)
+KEPT = 3
+"""Browsers that wait for their next person: those of both microphones, and one without."""
 
 
 def chromium_path() -> str | None:
@@ -82,6 +85,48 @@ class Person:
         await self.page.get_by_role("button", name=name, exact=True).click()
 
 
+class Browsers:
+    """Chromiums that outlive the person at them: to start one costs more than most tests.
+
+    A browser has one person at a time, in a context of their own: nothing that a page keeps (cookies, storage, cache,
+    workers) is left to the next. Both people of a call have processes of their own, as on two machines.
+    """
+
+    def __init__(self, playwright: Playwright) -> None:
+        self._chromium = playwright.chromium
+        self._idle: list[tuple[tuple[str, ...], Browser]] = []
+        """The one that was used last is last."""
+
+    @asynccontextmanager
+    async def context(self, args: tuple[str, ...], viewport: ViewportSize) -> AsyncIterator[BrowserContext]:
+        """A context in a browser with these arguments; a browser that saw a failure is not used again."""
+        browser, context = await self._open(args, viewport)
+        try:
+            yield context
+            await context.close()
+        except BaseException:
+            await browser.close()
+            raise
+        self._idle.append((args, browser))
+        while len(self._idle) > KEPT:
+            await self._idle.pop(0)[1].close()
+
+    async def _open(self, args: tuple[str, ...], viewport: ViewportSize) -> tuple[Browser, BrowserContext]:
+        for kept in [one for one in self._idle if one[0] == args]:
+            self._idle.remove(kept)
+            try:
+                return kept[1], await kept[1].new_context(viewport=viewport)
+            except Error:
+                if kept[1].is_connected():
+                    raise
+        browser = await self._chromium.launch(executable_path=chromium_path(), args=args)
+        return browser, await browser.new_context(viewport=viewport)
+
+
+_browsers: WeakKeyDictionary[Playwright, Browsers] = WeakKeyDictionary()
+"""They end with the Playwright that they were started by."""
+
+
 @asynccontextmanager
 async def person(
     playwright: Playwright,
@@ -91,7 +136,7 @@ async def person(
     allow: bool = True,
     flags: Sequence[str] = (),
 ) -> AsyncIterator[Person]:
-    """A browser of its own: the microphone is a setting of the whole browser."""
+    """Somebody alone at a browser: the microphone is a setting of the whole browser."""
     args = [
         "--no-sandbox",
         "--disable-gpu",
@@ -102,9 +147,8 @@ async def person(
     ]
     if microphone is not None:
         args.append(f"--use-file-for-fake-audio-capture={microphone}")
-    browser: Browser = await playwright.chromium.launch(executable_path=chromium_path(), args=args)
-    try:
-        context = await browser.new_context(viewport=viewport or WIDE)
+    browsers = _browsers.setdefault(playwright, Browsers(playwright))
+    async with browsers.context(tuple(args), viewport or WIDE) as context:
         somebody = Person(await context.new_page())
 
         def heard(message: ConsoleMessage) -> None:
@@ -117,5 +161,3 @@ async def person(
         somebody.page.on("console", heard)
         somebody.page.on("pageerror", thrown)
         yield somebody
-    finally:
-        await browser.close()

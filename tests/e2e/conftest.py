@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from bot.demo import dialogue
 from bot.demo.dialogue import Dialogue
-from tests.conftest import missing_part
+from tests.conftest import missing_part, no_task_left
 
 if TYPE_CHECKING:
     from playwright.async_api import Playwright
@@ -28,9 +29,11 @@ SAID_LINES = 200
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test here needs Chromium, and may take as long as a short call."""
+    """Every test here needs Chromium, and may take as long as a short call; all share the loop of their browsers."""
     for item in items:
         if HERE in item.path.parents:
+            if item.get_closest_marker("asyncio"):
+                item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(240))
 
@@ -43,6 +46,7 @@ class Served:
     data_dir: Path
     said: deque[str]
     """The last lines on its terminal."""
+    pid: int
 
 
 @pytest.fixture(scope="session")
@@ -53,11 +57,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @contextmanager
-def service(data_dir: Path) -> Iterator[Served]:
-    """``quietnote serve --dev`` on a free port of loopback."""
+def service(data_dir: Path, port: int = 0) -> Iterator[Served]:
+    """``quietnote serve --dev`` on loopback, on a free port if none is named."""
     environment = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "REDIS_URL"}}
     process = subprocess.Popen(
-        [sys.executable, "-m", "bot", "serve", "--dev", "--host", "127.0.0.1", "--port", "0"],
+        [sys.executable, "-m", "bot", "serve", "--dev", "--host", "127.0.0.1", "--port", str(port)],
         env=environment | {"QUIETNOTE_DATA_DIR": str(data_dir), "QUIETNOTE_LOG_LEVEL": "WARNING"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -82,7 +86,7 @@ def service(data_dir: Path) -> Iterator[Served]:
     try:
         listening.wait(timeout=60)
         assert address, f"the service did not start:\n{''.join(said)}"
-        yield Served(address[0], data_dir, said)
+        yield Served(address[0], data_dir, said, process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -120,7 +124,14 @@ def microphones(tmp_path_factory: pytest.TempPathFactory, spoken: Dialogue) -> d
     return {lane: as_wav(spoken.path(lane), folder / f"{lane}.wav") for lane in spoken.lanes}
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
+async def _no_task_left() -> AsyncIterator[None]:
+    """As for every test, in the loop of these."""
+    async with no_task_left():
+        yield
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def playwright() -> AsyncIterator[Playwright]:
     """Playwright, or a skip that says what is missing."""
     api = pytest.importorskip("playwright.async_api", reason="the browser tests need the extra `e2e`")

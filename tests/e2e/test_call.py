@@ -14,6 +14,7 @@ from playwright.async_api import Page, Playwright, expect
 
 from bot.demo.dialogue import Dialogue
 from bot.store import receipts
+from tests.e2e.axe import accessible
 from tests.e2e.browsers import NARROW, PHONE, WIDE, Person, person
 from tests.e2e.conftest import Served
 from tests.e2e.steps import BOT, CLIENT_NAME, api, let_in, session_of, sign_in, start_call, two_people
@@ -89,15 +90,27 @@ async def test_a_whole_call(
         await clinician.sees("Recording")
         finals = clinician.page.locator(".caption[data-final='true']")
         await expect(finals).not_to_have_count(len(before), timeout=60_000)
-        await expect(ledger).to_contain_text("nothing lost")
+        _, state = await api(clinician, f"{served.url}/v1/sessions/{session}")
+        lost = any(lane["ledger"]["lost"] for lane in state["lanes"])
+        await expect(ledger).to_contain_text("lost on the way" if lost else "nothing lost")
 
         # the note
         await clinician.press("Finish and Generate Note")
         await expect(clinician.page.locator("qn-transcription")).to_be_hidden()
+        await expect(clinician.page.locator(".after")).to_be_focused()
+        await expect(client.page.locator(".caption, .caption-mark")).to_have_count(0)
         await expect(clinician.page.locator(BOT)).to_have_count(0, timeout=15_000)
         await clinician.sees("Draft ready", timeout_s=90)
         assert client.complaints == []
+        written = await clinician.finals()
+        other = Person(await clinician.page.context.new_page())
+        await other.page.goto(clinician.page.url)
+        await expect(other.page.locator(".caption[data-final='true']")).to_have_count(len(written))
+        assert await other.finals() == written
         await read_and_sign(clinician, served, session)
+        # the call's page was open all the while: nothing that was said stays there
+        await expect(other.page.locator(".after")).to_contain_text("The note is signed.")
+        await expect(other.page.locator(".caption, .caption-mark")).to_have_count(0)
         assert clinician.complaints == []
 
 
@@ -109,6 +122,7 @@ async def read_and_sign(clinician: Person, served: Served, session: str) -> None
     await page.locator(f".inbox-item[data-session='{session}']").click()
     await expect(page.locator(".sentence").first).to_be_visible()
     await expect(page.get_by_role("link", name="Notes", exact=True)).to_be_visible()
+    await accessible(clinician)
 
     # evidence lights up on focus by key, and on hover
     await expect(page.locator(".evidence .line").first).to_be_visible()
@@ -141,6 +155,7 @@ async def read_and_sign(clinician: Person, served: Served, session: str) -> None
     await expect(question).to_contain_text("permanently deleted")
     await question.get_by_role("button", name="Sign", exact=True).click()
     await expect(page.get_by_text("Signed by Demo Clinician")).to_be_visible()
+    await expect(page.get_by_role("heading", name=CLIENT_NAME, level=2)).to_be_focused()
     await expect(page.get_by_role("button", name="Sign", exact=True)).to_have_count(0)
     status, problem = await api(clinician, f"{served.url}/v1/sessions/{session}/transcript")
     assert (status, problem["slug"]) == (410, "transcript-purged")

@@ -14,6 +14,7 @@ pytest.importorskip("playwright.async_api", reason="the browser tests need the e
 
 from playwright.async_api import Locator, Playwright, ViewportSize, expect
 
+from tests.e2e.axe import accessible
 from tests.e2e.browsers import PHONE, Person, person
 from tests.e2e.conftest import Served
 from tests.e2e.steps import CLIENT_NAME, discard, let_in, session_of, sign_in, start_call, two_people
@@ -125,6 +126,7 @@ async def test_the_waiting_room_names_everybody_who_is_invited(served: Served, p
             await expect(lines).to_have_count(len(named) + 1)
             assert (await lines.all_inner_texts())[:-1] == named
             await expect(lines.last).to_contain_text("No program listens to you unless you agree.")
+            await accessible(somebody)
         assert somebody.complaints == []
 
 

@@ -102,6 +102,9 @@ async def test_a_session_in_which_nothing_was_said_says_so(
         await clinician.sees("Recording")
         await expect(clinician.page.locator(".ledger")).to_contain_text(re.compile("0:0[1-9] captured"))
         await clinician.press("Finish and Generate Note")
+        ended = clinician.page.locator(".after")
+        await expect(ended).to_contain_text("Nothing was said, so there is no note.", timeout=30_000)
+        await expect(ended.get_by_role("link")).to_have_text("Open the session")
         await clinician.page.goto(f"{served.url}/notes/{session_of(clinician)}")
         page = clinician.page
         nothing = page.locator(".card.nothing")

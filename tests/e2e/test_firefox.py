@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 pytest.importorskip("playwright.async_api", reason="the browser tests need the extra `e2e`")
 
@@ -35,7 +36,7 @@ SENT = f"""
 PICTURE = "document.querySelector('.tiles .tile[data-picture=\"yes\"]')"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def fox(tmp_path: Path) -> AsyncIterator[FirefoxPage]:
     """A Firefox, or a skip: it is no part that a build must have."""
     if firefox_path() is None:

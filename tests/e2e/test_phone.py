@@ -12,6 +12,7 @@ pytest.importorskip("playwright.async_api", reason="the browser tests need the e
 
 from playwright.async_api import Playwright, expect
 
+from bot.control.wording import AT_START
 from tests.e2e.browsers import PHONE, Person, person
 from tests.e2e.conftest import Served
 from tests.e2e.steps import CLIENT_NAME, discard, let_in, recording, sign_in, start_call, two_people
@@ -228,7 +229,7 @@ async def test_start_before_the_client_is_here_is_said_at_the_control_and_focus_
         await expect(start).to_be_disabled()
         await clinician.press("Do not record")
         await expect(start).to_be_enabled()
-        await expect(start).to_have_accessible_description("")
+        await expect(start).to_have_accessible_description(AT_START)
 
         await client.page.goto(link)
         await clinician.page.get_by_role("button", name=f"Admit {CLIENT_NAME}").first.focus()

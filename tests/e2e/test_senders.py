@@ -79,6 +79,7 @@ async def by_browser(somebody: Person, seconds: float) -> Sent:
     for (packets, size, _), (more, larger, _) in pairwise(seen):
         if new := more - packets:
             sizes += [(larger - size) / new] * new
+    assert "abs-send-time" in told["answer"], "each packet says when it left: see bot/media/sendtime.py"
     return Sent(len(sizes) * 1000 / (seen[-1][2] - seen[0][2]), tuple(sizes), asked_by(told["answer"]))
 
 

@@ -1,4 +1,4 @@
-"""The start of a recording in two browsers: no bot before it, who cannot be heard, and what is left after a no."""
+"""The start of a recording in two browsers: no bot before it, and who cannot be heard."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ pytest.importorskip("playwright.async_api", reason="the browser tests need the e
 
 from playwright.async_api import Page, Playwright, expect
 
-from tests.e2e.browsers import Person
+from tests.e2e.browsers import Person, person
 from tests.e2e.conftest import Served
 from tests.e2e.steps import (
     BOT,
@@ -37,7 +37,6 @@ COUNT_CONNECTIONS = """
     };
 """
 STANDING = "connections.filter(({ connectionState }) => connectionState === 'connected').length"
-SUMMARY = "Jordan spoke about sleep and a new job."
 
 
 async def connections(page: Page) -> int:
@@ -140,21 +139,22 @@ async def test_a_microphone_that_stops_sending_is_said_to_both_and_taken_back(
         await discard(clinician)
 
 
-async def test_after_a_no_a_summary_can_be_typed(
+async def test_a_summary_only_session_has_no_start_to_press(
     served: Served, playwright: Playwright, microphones: dict[str, Path]
 ) -> None:
-    async with two_people(playwright, microphones) as (clinician, client):
+    async with person(playwright, microphone=microphones["clinician"]) as clinician:
         await sign_in(clinician, served)
-        await let_in(clinician, client, await start_call(clinician, "Start Call with Transcription"))
-        await client.press("I decline")
-        await clinician.press("Type a summary instead")
-        question = clinician.page.get_by_role("dialog", name="Type a summary")
-        await question.get_by_label("What was the session about?").fill(SUMMARY)
-        sent = clinician.page.expect_response(lambda answer: answer.url.endswith("/inputs"))
-        async with sent as answer:
-            await question.get_by_role("button", name="Keep the summary").click()
-        assert (await answer.value).status == 201
-        await expect(clinician.page.get_by_text("Your summary is kept with this session.")).to_be_visible()
-        _, session = await api(clinician, f"{served.url}/v1/sessions/{session_of(clinician)}")
-        assert (session["bot_end_reason"], session["capture"]) == ("consent_declined", "off")
-        assert clinician.complaints == client.complaints == []
+        _, me = await api(clinician, f"{served.url}/v1/auth/me")
+        people = [{"id": me["user"]["id"], "role": "clinician", "display_name": "Demo Clinician"}]
+        made = await clinician.page.request.post(
+            f"{served.url}/v1/sessions",
+            data={"clinic_id": "demo", "mode": "summary_only", "participants": people},
+            headers={"Authorization": "Bearer dev"},
+        )
+        await clinician.page.goto(f"{served.url}/call/{(await made.json())['session']['id']}")
+        start = clinician.page.get_by_role("button", name="Start recording")
+        await expect(start).to_have_attribute("aria-disabled", "true")
+        await expect(start).to_have_accessible_description("Summary Only: this session is not recorded")
+        await clinician.page.keyboard.press("r")
+        await has_no_bot(clinician, served)
+        assert clinician.complaints == []

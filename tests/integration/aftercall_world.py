@@ -72,7 +72,7 @@ class ScriptedWriter(NoteWriter):
         progress("sections", 1, 2)
         if self._world.writer_failures:
             raise self._world.writer_failures.pop(0)
-        words = " ".join(segment.text for segment in request.transcript.segments)
+        words = " ".join([*(s.text for s in request.transcript.segments), *(i.text for i in request.inputs)])
         sentence = NoteSentence("s1", words, SentenceStatus.SUPPORTED)
         return NoteDraft("soap", 1, "scripted/1", (NoteSection("subjective", "Subjective", (sentence,)),))
 
@@ -127,6 +127,7 @@ class World:
             writer_for=self._writer_for,
             check=lambda draft, request: draft,
             encode=lambda draft: json.dumps(draft.sections[0].sentences[0].text).encode(),
+            end_unrecorded=self._end_unrecorded,
             progress=self._progress,
             deliver=lambda session_id: self.place("delivered"),
         )
@@ -177,6 +178,14 @@ class World:
         state = CaptureState.DISCARDED if discard else CaptureState.FINISHED
         await self.store.change(session_id, f"capture.{state.value}", capture=state, ended_at=self.clock.now())
 
+    async def typed(self, *texts: str) -> str:
+        """A session that was never recorded, for which something was typed."""
+        people = (NewParticipant("doc", Role.CLINICIAN, "Dr Who"), NewParticipant("pat", Role.CLIENT, "Pat"))
+        session = await self.store.create(NewSession("demo", clinician_user_id="u1", participants=people))
+        for text in texts:
+            await self.store.add_input(session.id, "clinician_summary", text, "u1")
+        return session.id
+
     def chunks(self, session_id: str) -> list[Path]:
         """The sealed chunks that are left."""
         return sorted((self.folder / "spool" / session_id).rglob("*.chunk"))
@@ -223,6 +232,10 @@ class World:
             await self.place("drain")
         return done
 
+    async def _end_unrecorded(self, session_id: str) -> None:
+        await self.finish(session_id)
+        await self.place("ended")
+
     def _writer_for(self, choice: NoteChoice) -> NoteWriter:
         return ScriptedWriter(self)
 
@@ -244,6 +257,7 @@ class World:
 
     def _put_places_into_the_store(self) -> None:
         erase, add_receipt, save_note = self.eraser.erase_audio, self.store.add_receipt, self.store.save_note
+        queue_note = self.store.queue_note
 
         async def erase_audio(session_id: str) -> bytes | None:
             await self.place("before-erase")
@@ -259,7 +273,13 @@ class World:
             await self.place("draft-saved")
             return note
 
-        for owner, method in ((self.eraser, erase_audio), (self.store, add_receipt_then), (self.store, save_note_then)):
+        async def queue_note_then(session_id: str, *, by: str) -> Any:
+            record = await queue_note(session_id, by=by)
+            await self.place("queued")
+            return record
+
+        steps = (add_receipt_then, save_note_then, queue_note_then)
+        for owner, method in ((self.eraser, erase_audio), *((self.store, step) for step in steps)):
             setattr(owner, method.__name__.removesuffix("_then"), method)
 
     async def place(self, name: str) -> None:
@@ -270,6 +290,35 @@ class World:
             sys.stdout.write(f"at {name}\n")
             sys.stdout.flush()
             await asyncio.Event().wait()
+
+
+async def ask_for_a_note(folder: Path) -> None:
+    """One life of the process, of a session that was not recorded: what a life before left undone goes on by itself."""
+    world = World(folder)
+    await world.open()
+    await world.launch()
+    noted, world.pause_at = folder / "session", os.environ.get("PAUSE_AT")
+    if noted.exists():
+        session_id = noted.read_text()
+        for record in await world.store.unfinished():  # as the live sessions do at a start
+            await world.aftercall.begin(record.id)
+        await world.aftercall.sweep()
+    else:
+        session_id = await world.typed("needle")
+        noted.write_text(session_id)
+        await world.aftercall.write_note(session_id, "u1")
+    await world.aftercall.wait(session_id)
+    record = await world.store.get(session_id)
+    note, (items, _) = await world.store.note_of(session_id), await world.store.inbox("demo")
+    result = {
+        "states": [record.capture, record.audio, record.transcript, record.note],
+        "inbox": [item.kind for item in items],
+        "kinds": [event.kind for event in await world.store.events(session_id, 0)],
+        "note": json.loads(note.content),
+        "version": note.version,
+    }
+    await world.close()
+    sys.stdout.write(json.dumps(result) + "\n")
 
 
 async def main(folder: Path) -> None:
@@ -310,6 +359,6 @@ async def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        asyncio.run(main(Path(sys.argv[1])))
+        asyncio.run((main if len(sys.argv) == 2 else ask_for_a_note)(Path(sys.argv[1])))
     except QuietnoteError as error:
         sys.exit(type(error).__name__)

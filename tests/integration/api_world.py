@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from bot.clinics import load_files
 from bot.clock import ManualClock
 from bot.control.api.app import create_app
 from bot.control.capture import Ack, Actor
+from bot.control.consentform import load_forms
 from bot.control.limits import RateLimiter
 from bot.control.lobby import PageLink
 from bot.control.services import Limits, Services
@@ -93,6 +94,7 @@ class ScriptedSession:
         text_version: str,
         message_id: str | None,
         seq: int | None,
+        destroy: bool = False,
     ) -> Ack:
         self.asked.append(("consent", actor, participant_id, decision, method))
         return self._answer(CaptureState.CONSENT_PENDING)
@@ -101,9 +103,13 @@ class ScriptedSession:
         self.asked.append(("admit", actor, participant_id))
         self._answer(CaptureState.OFF)
 
-    async def enter(self, member: Member, link: PageLink, pass_id: str = "") -> None:
+    async def enter(
+        self, member: Member, link: PageLink, pass_id: str = "", held: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         self._answer(CaptureState.OFF)
         self.links[member.participant_id] = link
+        for message in held:
+            self.said.put_nowait(message)
         await link.send({"type": "welcome", "you": {"participant_id": member.participant_id}})
 
     async def exit(self, member: Member, link: PageLink) -> None:
@@ -232,21 +238,29 @@ async def open_world(
     clinics = ClinicStore(db, clock)
     await clinics.seed(load_files(default_config_dir()))
     live = ScriptedSessions()
+    store = SessionStore(db, vault, clock)
+
+    async def write_note(session_id: str, by: str) -> SessionRecord:
+        """No workflow runs here: what is asked for waits."""
+        return await store.queue_note(session_id, by=by)
+
     services = Services(
         settings=settings,
         clock=clock,
         db=db,
-        store=SessionStore(db, vault, clock),
+        store=store,
         vault=vault,
         users=UserStore(db, clock, hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)),
         keys=KeyStore(db, clock),
         clinics=clinics,
         bus=bus,
         live=live,
+        write_note=write_note,
         tokens=SessionTokens.load(folder / "vault", clock),
         limiter=RateLimiter(bus, clock, secrets.token_bytes(32)),
         signer=ReceiptSigner.load(folder / "vault"),
         templates={"soap": object(), "dap": object()},
+        forms=load_forms(default_config_dir()),
         limits=limits or Limits(),
     )
     eraser = Eraser(services.store, db, vault, services.signer, clock)

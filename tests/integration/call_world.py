@@ -109,8 +109,8 @@ class Call:
 
 
 @asynccontextmanager
-async def two_people(world: Place, recordings: dict[str, Recording]) -> AsyncIterator[Call]:
-    """A session with a clinician in the room and a client in the waiting room."""
+async def two_people(world: Place, recordings: dict[str, Recording], **more: str) -> AsyncIterator[Call]:
+    """A session with a clinician in the room and a client in the waiting room; ``more`` is said when it is made."""
     body = {
         "clinic_id": "demo",
         "room": {"transport": "builtin"},
@@ -118,6 +118,7 @@ async def two_people(world: Place, recordings: dict[str, Recording]) -> AsyncIte
             {"id": CLINICIAN, "role": "clinician", "display_name": "Dr. Ellis"},
             {"id": CLIENT, "role": "client", "display_name": "Robin"},
         ],
+        **more,
     }
     answer = await world.http.post("/v1/sessions", json=body)
     assert answer.status_code == 201, answer.text

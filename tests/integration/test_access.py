@@ -19,7 +19,28 @@ from bot.control.telling import STATE_FOR_ALL
 from bot.demo.packets import RTP_RATE_HZ, Recording
 from bot.demo.peer import BOT, Peer
 from bot.events import Role
-from tests.access import ACTIONS, CHANNEL, DOORS, OTHERS, OWN, PART, PLATFORM, SOCKET, TABLE, TOKEN, YES, Row
+from tests.access import (
+    ACTIONS,
+    ALOUD,
+    ATTESTS,
+    CHANNEL,
+    COPY,
+    DESTROY,
+    DOORS,
+    ON_FILE,
+    OTHERS,
+    OWN,
+    PART,
+    PLATFORM,
+    READ_OTHERS,
+    READ_OWN,
+    SOCKET,
+    TABLE,
+    TOKEN,
+    WRITE,
+    YES,
+    Row,
+)
 from tests.integration.api_world import draft
 from tests.integration.call_world import World, world
 
@@ -28,6 +49,7 @@ NEXT = dict(zip(Role, (*list(Role)[1:], CLINICIAN), strict=True))
 """Somebody else, for each."""
 QUIET = Recording(np.zeros((RTP_RATE_HZ // 5, 1), np.int16))
 ANSWER_S = 20
+TAKEN_BACK = {"decision": "revoked", "destroy": True}
 
 
 @dataclass
@@ -97,17 +119,43 @@ def request(session: Session, door: str, role: Role, name: str) -> tuple[str, st
         about = role if name in OWN else NEXT[role]
         decision = (OWN | OTHERS)[name]
         return "PUT", f"{path}/participants/{about.value}/consent", {"decision": decision}
+    if name == DESTROY:
+        return "PUT", f"{path}/participants/{role.value}/consent", TAKEN_BACK
+    if name == COPY:
+        return "POST", f"{path}/participants/{role.value}/consent-link", None
+    if name in {READ_OWN, READ_OTHERS}:
+        about = role if name == READ_OWN else NEXT[role]
+        return "GET", f"{path}/participants/{about.value}/consent", None
+    if name == ALOUD:
+        answer = {"decision": "granted", "method": "verbal_attested"}
+        return "PUT", f"{path}/participants/{NEXT[role].value}/consent", answer
+    if name == ON_FILE:
+        return "POST", "/v1/sessions", attested_by(role)
     return {
         "admit from the waiting room": ("POST", f"{path}/participants/{role.value}/admit", None),
         "ask for the status": ("GET", f"{path}/status", None),
         "read the session": ("GET", path, None),
         "read the transcript": ("GET", f"{path}/transcript", None),
         "add text for the note": ("POST", f"{path}/inputs", {"kind": "observation", "text": "Came on foot."}),
+        "read that text again": ("GET", f"{path}/inputs", None),
+        WRITE: ("POST", f"{path}/note", None),
         "read the note": ("GET", f"/v1/notes/{session.note_id}", None),
         "sign the note": ("POST", f"/v1/notes/{session.note_id}/sign", None),
         "read the receipts": ("GET", f"{path}/receipts", None),
         "read the inbox": ("GET", "/v1/inbox", None),
     }[name]
+
+
+def attested_by(role: Role) -> dict[str, Any]:
+    """A session in which somebody of that role vouches for the client's consent."""
+    people: list[dict[str, Any]] = [{"id": one.value, "role": one.value, "display_name": one.value} for one in Role]
+    for one in people:
+        if one["id"] == CLIENT.value:
+            one["consent"] = {
+                "method": "on_file", "attested_by": role.value, "text_version": "1",
+                "date": "2020-01-05", "document_id": "D-1",
+            }  # fmt: skip
+    return {"clinic_id": "demo", "participants": people}
 
 
 async def ask(session: Session, door: str, role: Role, name: str) -> str:
@@ -124,8 +172,13 @@ async def ask(session: Session, door: str, role: Role, name: str) -> str:
         return await session.message(door, role, {"type": name})
     if name in OWN:
         return await session.message(door, role, {"type": "consent", "consent": {"decision": OWN[name]}})
+    if name == DESTROY:
+        return await session.message(door, role, {"type": "consent", "consent": TAKEN_BACK})
     if name in OTHERS:
         consent = {"decision": OTHERS[name], "participant_id": NEXT[role].value}
+        return await session.message(door, role, {"type": "consent", "consent": consent})
+    if name == ALOUD:
+        consent = {"decision": "granted", "method": "verbal_attested", "participant_id": NEXT[role].value}
         return await session.message(door, role, {"type": "consent", "consent": consent})
     kind = {"admit from the waiting room": "admit", "ask for the status": "status"}.get(name, name.replace(" ", "_"))
     return await session.message(door, role, {"type": kind, "participant_id": role.value})
@@ -175,6 +228,13 @@ async def drafted(place: World) -> Session:
     return session
 
 
+async def typed_for(place: World) -> Session:
+    """A session that was not recorded, and waits for its note."""
+    session = await made(place)
+    await place.service.services.store.add_input(session.id, "clinician_summary", "Slept badly.", CLINICIAN.value)
+    return session
+
+
 async def state_of(session: Session) -> dict[str, Any]:
     store = session.place.service.services.store
     record, people = await store.get(session.id), await store.participants(session.id)
@@ -213,9 +273,9 @@ async def in_a_call(place: World, tried: Tried) -> None:
             assert await ask(session, SOCKET, role, "grant one's own consent") == YES
         assert (await state_of(session))["capture"] == "capturing"
         for row in TABLE:
-            if row.name in OWN:
+            if row.name in {*OWN, DESTROY}:
                 continue
-            for door in (CHANNEL, SOCKET) if row.name not in ACTIONS and row.name not in OTHERS else DOORS:
+            for door in DOORS if row.name in {*ACTIONS, *OTHERS, *ATTESTS} else (CHANNEL, SOCKET):
                 for role in Role:
                     if row.name not in ACTIONS or row.at(door)[role] != YES:
                         await tried.cell(session, row, door, role)
@@ -234,6 +294,22 @@ async def own_consent(session: Session, tried: Tried) -> None:
                     assert (await state_of(session))["consents"][role.value] == becomes, (door, role, said)
             if door != PLATFORM:
                 assert await ask(session, door, role, "grant one's own consent") == YES
+
+
+async def taken_back(place: World, tried: Tried) -> None:
+    """Everybody's own withdrawal that destroys, one after the other: nothing is captured while the others are asked."""
+    [row] = [row for row in TABLE if row.name == DESTROY]
+    async with in_the_room(place) as session:
+        await session.peers[CLINICIAN].control("start")
+        for peer in session.peers.values():
+            await peer.until(lambda peer=peer: peer.channel_open, "the data channel")  # type: ignore[misc]
+        for door in DOORS:
+            for role in Role:
+                assert await ask(session, SOCKET, role, "grant one's own consent") == YES
+                await tried.cell(session, row, door, role)
+                assert await ask(session, SOCKET, role, "revoke one's own consent") == YES
+        assert (await state_of(session))["capture"] == "consent_pending"
+        await session.peers[CLINICIAN].control("discard")
 
 
 async def conducted(place: World, tried: Tried, door: str) -> None:
@@ -256,20 +332,30 @@ async def after_it(place: World, tried: Tried) -> None:
     """What is read by HTTP, the signature last: it closes the rest."""
     session = await drafted(place)
     try:
-        rows = [row for row in TABLE if row.name not in {*ACTIONS, *OWN, *OTHERS}]
+        rows = [row for row in TABLE if row.name not in {*ACTIONS, *OWN, *OTHERS, *ATTESTS, DESTROY}]
         for row in sorted(rows, key=lambda row: row.name == "sign the note"):
             for door in (PLATFORM, TOKEN):
                 for role in sorted(Role, key=lambda role: role is CLINICIAN):
-                    await tried.cell(session, row, door, role)
+                    asked = await typed_for(place) if row.name == WRITE else session
+                    await tried.cell(asked, row, door, role)
     finally:
         await asyncio.gather(*(peer.leave() for peer in session.peers.values()))
+
+
+async def allow_attesting(place: World) -> None:
+    clinics = place.service.services.clinics
+    _, clinic = await clinics.current("demo")
+    consent = clinic.consent.model_copy(update={"on_file": True, "verbal_attested": True})
+    await clinics.save(clinic.model_copy(update={"consent": consent}), author="test")
 
 
 @pytest.mark.timeout(180)
 async def test_every_cell(tmp_path: Path) -> None:
     tried = Tried()
     async with world(tmp_path) as place:
+        await allow_attesting(place)
         await in_a_call(place, tried)
+        await taken_back(place, tried)
         for door in DOORS:
             await conducted(place, tried, door)
         await after_it(place, tried)

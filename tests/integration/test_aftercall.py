@@ -162,9 +162,9 @@ async def test_a_failed_note_keeps_its_transcript_and_may_be_tried_again(world: 
         assert await inbox(world) == [("failed", "note-generation-failed")] * attempt
         assert len((await world.store.transcript(session_id)).segments) == 6
         await world.aftercall.sweep()
-        assert len(await inbox(world)) == attempt, "a sweep does not try again by itself"
+        assert len(await inbox(world)) == attempt, "a cause that does not pass is not tried again by itself"
         world.clock.advance(1)
-        await world.aftercall.retry(session_id)
+        await world.aftercall.write_note(session_id, "u1")
         await asyncio.wait_for(world.aftercall.wait(session_id), WAIT_S)
     assert (await world.store.get(session_id)).note is NoteState.DRAFT
     assert (await inbox(world))[-1] == ("draft_ready", None)

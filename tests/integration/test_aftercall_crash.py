@@ -22,13 +22,14 @@ TELLING = ("before-erase", "keys-gone", "before-draft", "draft-saved")
 """The places that every run tries: those on either side of the erasure and of the draft."""
 
 
-async def live(folder: Path, pause_at: str | None = None) -> dict[str, Any] | None:
+async def live(folder: Path, pause_at: str | None = None, *more: str) -> dict[str, Any] | None:
     """One life of the process; None when it was killed at ``pause_at``."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tests.integration.aftercall_world",
         str(folder),
+        *more,
         cwd=ROOT,
         env=os.environ | {"PAUSE_AT": pause_at or ""},
         stdout=asyncio.subprocess.PIPE,
@@ -80,4 +81,26 @@ async def test_killed_and_started_again_it_ends_once(tmp_path: Path, places: tup
     for place in places:
         assert await live(tmp_path, place) is None
     assert_ended_once(await live(tmp_path))
+    assert_only_sealed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        ("queued",),
+        pytest.param(("ended",), marks=pytest.mark.soak),
+        pytest.param(("queued", "before-draft", "draft-saved"), marks=pytest.mark.soak),
+    ],
+    ids="-".join,
+)
+async def test_a_note_that_was_asked_for_is_made_though_the_process_was_killed(
+    tmp_path: Path, places: tuple[str, ...]
+) -> None:
+    for place in places:
+        assert await live(tmp_path, place, "typed") is None
+    result = await live(tmp_path, None, "typed")
+    assert result is not None
+    assert result["states"] == ["finished", "absent", "absent", "draft"]
+    assert (result["note"], result["version"], result["inbox"]) == ("needle", 1, ["draft_ready"])
+    assert Counter(result["kinds"])["note.draft_ready"] == 1
     assert_only_sealed(tmp_path)

@@ -89,6 +89,11 @@ def caption(number: int, *, final: bool, text: str = "I slept badly.") -> dict[s
     }
 
 
+def heard_by(message: dict[str, Any], *people: str) -> dict[str, Any]:
+    """A caption as it crosses the bus: with whom it was said in the presence of."""
+    return message | {"seen_by": list(people)}
+
+
 async def publish(world: World, session_id: str, message: dict[str, Any]) -> None:
     sealed = world.services.vault.seal(f"words:{session_id}", "live", json.dumps(message).encode())
     await world.services.bus.publish(live_channel(session_id), sealed)
@@ -114,7 +119,7 @@ async def test_states_come_as_they_are_committed_and_captions_live(live_world: W
         state, event_id = await reader.event("state")
         assert (state["words"], event_id) == ("Waiting for consent", "2")
         for message in (caption(1, final=False), caption(1, final=True), {"type": "ledger", "lanes": {}}):
-            await publish(world, session_id, message)
+            await publish(world, session_id, heard_by(message, "cl-1") if message["type"] == "caption" else message)
             heard, event_id = await reader.event(str(message["type"]))
             assert heard == message
             assert event_id is None
@@ -163,18 +168,21 @@ async def test_a_client_hears_the_bot_their_own_consent_and_captions_only(live_w
         state, _ = await reader.event("state")
         assert "transcript" not in state
         assert "note_id" not in state
-        more = {"method": "api", "text_version": "1", "text_sha256": "", "by": "x"}
+        more: dict[str, Any] = {"method": "api", "text_version": "1", "text_sha256": "", "by": "x"}
         await world.store.record_consent(session_id, "dr-1", ConsentState.GRANTED, **more)
         await world.store.record_consent(session_id, "cl-1", ConsentState.GRANTED, **more)
         change, _ = await reader.event("change")
         assert change["data"]["participant_id"] == "cl-1"
         await publish(world, session_id, {"type": "ledger", "lanes": {}})
-        await publish(world, session_id, caption(2, final=True))
+        await publish(world, session_id, heard_by(caption(1, final=True), "kim"))
+        await publish(world, session_id, heard_by(caption(2, final=True), "kim", "cl-1"))
         fields = await reader.block()
         while fields.get("event") == "state":
             fields = await reader.block()
         assert fields["event"] == "caption"
-        assert json.loads(fields["data"])["segment_id"] == "seg-2", "what was said before is not read to clients"
+        heard = json.loads(fields["data"])
+        assert heard["segment_id"] == "seg-2", "what was said before they came is not read to them"
+        assert "seen_by" not in heard, "nor who else was there"
 
 
 async def test_a_client_still_waiting_hears_no_captions(live_world: World) -> None:
@@ -184,7 +192,7 @@ async def test_a_client_still_waiting_hears_no_captions(live_world: World) -> No
     client = bearer(token_of(made, Role.CLIENT))
     async with served(world) as address, stream(address, session_id, client) as reader:
         await reader.event("state")
-        await publish(world, session_id, caption(1, final=True))
+        await publish(world, session_id, heard_by(caption(1, final=True)))
         await world.store.change(session_id, "capture.consent_pending", capture="consent_pending")
         while (fields := await reader.block()).get("event") != "state":
             assert fields.get("event") != "caption"

@@ -145,6 +145,10 @@ async def test_every_answer_of_every_route_is_as_the_document_says(world: World)
     await client.post(f"{path}/participants/cl-1/admit", headers=clinician | {"Idempotency-Key": "k"})
     await client.post(f"{path}/capture", json={"action": "start"}, headers=clinician)
     await client.put(f"{path}/participants/cl-1/consent", json={"decision": "granted"}, headers=person)
+    await client.get(f"{path}/inputs", headers=clinician)
+    typed = (await world.session())["session"]["id"]
+    await world.store.change(typed, "capture.finished", capture="finished")
+    await client.post(f"/v1/sessions/{typed}/note", headers=DEV)
     code = made["join"][1]["invite_url"].rpartition("#")[2]
     await client.post("/v1/join", json={"session_id": session_id, "code": code})
 
@@ -161,6 +165,8 @@ async def test_every_answer_of_every_route_is_as_the_document_says(world: World)
         await client.get(receipt["href"], headers=DEV)
     await client.get("/.well-known/quietnote-receipt-keys.json")
     await client.get("/v1/clinics/demo/config", headers=DEV)
+    await client.get("/v1/clinics/demo/consent-form?lang=es", headers=DEV)
+    await client.get(f"{path}/participants/cl-1/consent", headers=person)
 
     await client.get("/healthz")
     await client.get("/readyz")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -99,3 +101,18 @@ async def test_a_call_through_every_door(tmp_path: Path) -> None:
         receipts = (await http.get(f"{path}/receipts", headers=DEV)).json()["items"]
         assert "audio" in {receipt["kind"] for receipt in receipts}
         problem_of(await http.get(f"{path}/transcript", headers=DEV), 410, "transcript-purged")
+
+
+async def test_the_service_is_ready_again_after_its_valkey_was_killed(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, dev=True, host="127.0.0.1", port=0)
+    async with serving(settings) as (_, base), httpx.AsyncClient(base_url=base, timeout=WAIT_S) as http:
+
+        async def ready_is(wanted: bool) -> None:
+            async with asyncio.timeout(WAIT_S):
+                while (await http.get("/readyz")).json()["ready"] is not wanted:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+
+        await ready_is(True)
+        os.kill(json.loads((tmp_path / "valkey.pid").read_text())["pid"], signal.SIGKILL)
+        await ready_is(False)
+        await ready_is(True)

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from bot.clinics import load_files
+from bot.control.api.bodies import MOST_PEOPLE
 from bot.control.capture import ActorKind
 from bot.errors import ClientNotPresent, InvalidTransition
 from bot.events import CaptureAction, ConsentState, Gap, GapReason, PauseReason, Role, Segment
@@ -17,6 +18,7 @@ from tests.integration import api_world
 from tests.integration.api_world import DEV, World, bearer, problem_of, token_of
 
 world = api_world.world
+CROWD = [{"id": f"p{n}", "role": "guest" if n else "clinician", "display_name": "X"} for n in range(MOST_PEOPLE + 1)]
 
 
 async def test_a_session_is_made_with_a_token_and_a_link_for_each(world: World) -> None:
@@ -112,6 +114,7 @@ async def test_lists_go_page_by_page(world: World) -> None:
         ({"participants": [{"id": "a b", "role": "clinician", "display_name": "X"}]}, "participants.0.id"),
         ({"participants": [{"id": "a", "role": "boss", "display_name": "X"}]}, "participants.0.role"),
         ({"participants": [{"id": "a", "role": "clinician", "display_name": "X"}] * 2}, "participants"),
+        ({"participants": CROWD}, "participants"),
         ({"template": "poem"}, "template"),
         (
             {"appointment": {
@@ -143,6 +146,28 @@ async def test_a_clinic_whose_own_template_does_not_exist(world: World) -> None:
     answer = await world.client.post("/v1/sessions", json=body, headers=DEV)
     assert problem_of(answer, 422, "config-invalid")["detail"].startswith("template: ")
     await world.session(template="dap")
+
+
+async def test_a_clinic_that_works_by_appointment(world: World) -> None:
+    _, config = await world.services.clinics.current("demo")
+    await world.services.clinics.save(config.model_copy(update={"mode": "integrated"}), author="somebody")
+    body = {"clinic_id": "demo", "participants": [{"id": "a", "role": "clinician", "display_name": "Xaverius"}]}
+    for more in ({}, {"mode": "summary_only"}):
+        answer = await world.client.post("/v1/sessions", json=body | more, headers=DEV)
+        assert "by appointment" in problem_of(answer, 409, "appointment-missing")["detail"]
+    assert (await world.client.get("/v1/sessions", headers=DEV)).json()["items"] == []
+    made = await world.session(appointment={"external_id": "apt-9"})
+    assert made["session"]["appointment"]["external_id"] == "apt-9"
+
+
+async def test_the_clinician_who_signed_in_counts_as_one_of_the_call(world: World) -> None:
+    headers = {"X-CSRF-Token": await world.sign_in()}
+    body = {"clinic_id": "demo", "participants": CROWD[1:]}
+    answer = await world.client.post("/v1/sessions", json=body, headers=headers)
+    problem = problem_of(answer, 422, "config-invalid")
+    assert problem["detail"] == f"participants: a call holds {MOST_PEOPLE} people, the clinician among them."
+    full = await world.client.post("/v1/sessions", json=body | {"participants": CROWD[2:]}, headers=headers)
+    assert len(full.json()["session"]["participants"]) == MOST_PEOPLE
 
 
 async def test_a_clinician_needs_no_admission(world: World) -> None:

@@ -61,6 +61,8 @@ async def test_a_call_with_a_pause(talk: Talk) -> None:
     assert (figures["n"], figures["samples_after_ack"], figures["codeword_leaked"]) == (1, 0, False)
     assert figures["ack_ms"]["p50"] > 0
     assert figures["click_to_effective_ms"]["p50"] >= 0
+    assert figures["n_long"] == 1
+    assert figures["resume_to_first_sample_ms"]["p50"] > 0
     assert figures["ledger_closed"]
     assert lines
 
@@ -73,4 +75,5 @@ async def test_a_thousand_pauses() -> None:
     assert (figures["samples_after_ack"], figures["codeword_leaked"]) == (0, False)
     assert (figures["words_lost_before_pause"], figures["words_lost_after_resume"]) == (0, 0)
     assert figures["click_to_effective_ms"]["p99"] <= 100
+    assert figures["n_long"] >= 5
     assert figures["ledger_closed"]

@@ -238,6 +238,8 @@ async def test_what_is_no_message_is_answered_and_the_call_goes_on(place: World,
                 ('{"type": "dance"}', "config-invalid"),
                 ('{"type": ["finish"]}', "config-invalid"),
                 ('{"type": "finish"}', "config-invalid"),
+                ('{"type": "mute", "muted": "yes"}', "config-invalid"),
+                ('{"type": "mute"}', "config-invalid"),
                 ('{"type": "signal", "to": "bot", "data": {"type": "offer", "sdp": "\\ud800"}}', "config-invalid"),
                 ('{"type": "finish", "message_id": "m", "pad": "' + "x" * 1_000_000 + '"}', "payload-too-large"),
             ):

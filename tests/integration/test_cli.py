@@ -10,8 +10,9 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -23,28 +24,11 @@ from bot.server import listen_on
 from bot.settings import default_config_dir
 from bot.store.receipts import ReceiptSigner, load_public_keys
 from bot.store.users import MIN_PASSWORD, ROLES
+from tests.integration.forks import Ended, Forks
 from tests.integration.small_disk import small_disk
 
 SOUND = Path(__file__).resolve().parents[2] / "bot" / "demo" / "assets" / "client.opus"
 WITHIN_S = 60
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def line(self) -> str:
-        """The one line of a failure."""
-        assert self.code == 1, (self.code, self.err)
-        assert not self.out
-        [line] = self.err.splitlines()
-        assert line.startswith("quietnote: ")
-        return line.removeprefix("quietnote: ")
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
@@ -53,21 +37,31 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return kept | {"QUIETNOTE_DATA_DIR": str(folder / "data"), "HOME": str(folder)} | more
 
 
+_FORKS: list[Forks] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What :func:`quietnote` runs in, where the interpreter need not be a fresh one: each command has one that is."""
+    _FORKS.append(Forks(tmp_path_factory.mktemp("home")))
+    yield
+    _FORKS.pop().close()
+
+
 async def quietnote(folder: Path, *args: str | Path, said: str = "", **more: str) -> Ended:
     """Run the command; ``said`` is its standard input."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bot", *map(str, args),
-        env=environment(folder, **more), stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    words, environ = [str(word) for word in args], environment(folder, **more)
+    return await asyncio.to_thread(_FORKS[-1].run, words, environ, said, within_s=WITHIN_S)
+
+
+async def fresh_quietnote(folder: Path, *args: str | Path, said: str = "", **more: str) -> Ended:
+    """The same in an interpreter that starts for it."""
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "bot", *map(str, args)],
+        capture_output=True, check=False, env=environment(folder, **more), input=said, text=True, timeout=WITHIN_S,
     )  # fmt: skip
-    try:
-        async with asyncio.timeout(WITHIN_S):
-            out, err = await process.communicate(said.encode())
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 def another_model(folder: Path, content: bytes | None) -> dict[str, str]:
@@ -95,6 +89,8 @@ async def test_a_busy_port(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists(), "nothing was made for a service that never was"
     ended = await quietnote(tmp_path, "serve", "--port", "0", "--host", "192.0.2.3")
     assert ended.line == "192.0.2.3 is no address of this machine; choose another with --host"
+    ended = await quietnote(tmp_path, "serve", "--port", "0", "--host", "nope.invalid")
+    assert ended.line == "nope.invalid is no address of this machine; choose another with --host"
 
 
 def test_a_port_that_takes_more_rights(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,14 +139,14 @@ async def test_a_language_the_model_does_not_know(tmp_path: Path) -> None:
 
 
 async def test_other_weights_than_the_pinned_ones(tmp_path: Path) -> None:
-    ended = await quietnote(tmp_path, "serve", "--port", "0", **another_model(tmp_path, b"not these"))
+    ended = await fresh_quietnote(tmp_path, "serve", "--port", "0", **another_model(tmp_path, b"not these"))
     assert "'tiny.en'" in ended.line
     assert "1a5afae06a4d" in ended.line
     assert ended.line.endswith("it is not loaded")
 
 
 async def test_weights_that_are_not_there(tmp_path: Path) -> None:
-    ended = await quietnote(tmp_path, "serve", "--port", "0", **another_model(tmp_path, None))
+    ended = await fresh_quietnote(tmp_path, "serve", "--port", "0", **another_model(tmp_path, None))
     assert ended.line.startswith("speech model 'tiny.en' was not found; looked in: ")
     ended = await quietnote(tmp_path, "transcribe", SOUND, "--model", "enormous")
     assert ended.line.startswith("speech model 'enormous' was not found; looked in: ")
@@ -189,7 +185,7 @@ PASSWORD = "a long enough one"
 
 
 async def test_configuration(tmp_path: Path) -> None:
-    good = await quietnote(tmp_path, "config", "check")
+    good = await fresh_quietnote(tmp_path, "config", "check")
     assert (good.code, good.err) == (0, "")
     folder = tmp_path / "config"
     (folder / "clinics").mkdir(parents=True)
@@ -209,7 +205,7 @@ async def test_configuration(tmp_path: Path) -> None:
     assert f"clinic bad: {line}" in next(row for row in doctor.out.splitlines() if row.startswith("MISSING"))
     added = await quietnote(tmp_path, *ADD, "--password", PASSWORD, **place)
     assert added.line == f"clinic bad: {line}", "and it is not seeded by another command either"
-    schema = await quietnote(tmp_path, "config", "schema")
+    schema = await fresh_quietnote(tmp_path, "config", "schema")
     assert "retention" in json.loads(schema.out)["properties"]
 
 
@@ -219,7 +215,7 @@ async def test_receipts(tmp_path: Path) -> None:
     receipt.write_bytes(signer.sign({"id": "rc_1", "kind": "audio"}))
     keys.write_text(json.dumps(signer.public_keys()))
     assert load_public_keys(keys.read_bytes())
-    good = await quietnote(tmp_path, "receipt", "verify", receipt, "--key", keys, "--json")
+    good = await fresh_quietnote(tmp_path, "receipt", "verify", receipt, "--key", keys, "--json")
     assert (good.code, json.loads(good.out)["valid"]) == (0, True)
     receipt.write_bytes(receipt.read_bytes().replace(b"audio", b"video"))
     changed = await quietnote(tmp_path, "receipt", "verify", receipt, "--key", keys)
@@ -271,7 +267,7 @@ async def test_people(tmp_path: Path) -> None:
     assert "password" in (await quietnote(tmp_path, *add, "short")).line
     both = await quietnote(tmp_path, *add, PASSWORD, "--password-stdin")
     assert both.code == 2
-    added = await quietnote(tmp_path, *ADD, "--password-stdin", said=f"{PASSWORD}\n")
+    added = await fresh_quietnote(tmp_path, *ADD, "--password-stdin", said=f"{PASSWORD}\n")
     assert (added.code, added.err) == (0, "")
     assert added.out.startswith("added usr_")
     assert (await quietnote(tmp_path, *add, PASSWORD)).line
@@ -282,7 +278,7 @@ async def test_people(tmp_path: Path) -> None:
 
 
 async def test_the_version(tmp_path: Path) -> None:
-    told = await quietnote(tmp_path, "--version")
+    told = await fresh_quietnote(tmp_path, "--version")
     assert (told.code, told.out, told.err) == (0, f"quietnote {__version__}\n", "")
 
 
@@ -307,7 +303,7 @@ async def test_an_ice_server_that_cannot_be_used(tmp_path: Path, servers: str, w
 
 
 async def test_seconds_of_a_bench_are_more_than_none(tmp_path: Path) -> None:
-    ended = await quietnote(tmp_path, "bench", "live", "--call", "x", "--seconds", "-1")
+    ended = await fresh_quietnote(tmp_path, "bench", "live", "--call", "x", "--seconds", "-1")
     assert ended.code == 2
 
 
@@ -324,7 +320,7 @@ async def test_the_doctor(tmp_path: Path) -> None:
     assert {"python", "data directory", "speech model", "voice detection", "live bus", "database"} <= set(checks)
     assert all(check["ok"] for check in checks.values() if check["required"])
     assert checks["configuration"]["detail"].startswith("1 clinic, 2 templates in ")
-    bad = await quietnote(tmp_path, "doctor", **another_model(tmp_path, b"not these"))
+    bad = await fresh_quietnote(tmp_path, "doctor", **another_model(tmp_path, b"not these"))
     assert bad.code == 1
     [line] = [line for line in bad.out.splitlines() if line.startswith("MISSING")]
     assert "speech model" in line
@@ -337,8 +333,8 @@ def names_in(folder: Path) -> set[str]:
 
 async def test_no_library_leaves_anything_in_the_home_folder(tmp_path: Path) -> None:
     """onnxruntime would write a device id and what it is about to report; nothing of that is made."""
-    assert (await quietnote(tmp_path, "doctor")).code == 0
-    assert (await quietnote(tmp_path, "transcribe", SOUND)).code == 0
+    assert (await fresh_quietnote(tmp_path, "doctor")).code == 0
+    assert (await fresh_quietnote(tmp_path, "transcribe", SOUND)).code == 0
     assert names_in(tmp_path) == {"data"}
 
 

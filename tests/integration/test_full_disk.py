@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from bot import app
+from bot.asr.whisper import WhisperEngine
 from bot.control.keeping import DISK_FULL
 from bot.control.live import LiveSession
 from bot.demo.peer import CallFailed, Peer
 from bot.events import CapturedAudio
+from bot.media import spool
 from bot.media.spool import CHUNK_SAMPLES, Spool
 from bot.store.vault import FileVault
 from tests.integration.call_world import CLIENT, CLINICIAN, two_people, world
@@ -27,7 +32,7 @@ def warnings(peer: Peer) -> set[str]:
 
 async def test_a_disk_that_fills_up_in_a_call(tmp_path: Path) -> None:
     with small_disk(tmp_path / "data", "24m") as disk:
-        async with world(disk.folder) as place:
+        async with world(disk.folder, spool_reserve_mb=0) as place:
             recordings = {who: place.cut(who, SPOKEN) for who in (CLINICIAN, CLIENT)}
             async with two_people(place, recordings) as call:
                 path = f"/v1/sessions/{call.session_id}"
@@ -83,19 +88,63 @@ def test_what_stayed_in_memory_goes_to_the_disk_as_soon_as_it_has_room(tmp_path:
     vault = FileVault(tmp_path / "vault", secrets.token_bytes(32))
     sound = np.arange(6 * CHUNK_SAMPLES, dtype=np.int16)
     with small_disk(tmp_path / "spool", "2m") as disk:
-        spool = Spool(disk.folder, vault, "ses_1", "lan_1")
+        lane = Spool(disk.folder, vault, "ses_1", "lan_1")
 
         def take(first: int, last: int) -> None:
             part = sound[first * CHUNK_SAMPLES : last * CHUNK_SAMPLES]
-            spool.append(CapturedAudio("lan_1", first * CHUNK_SAMPLES, part))
+            lane.append(CapturedAudio("lan_1", first * CHUNK_SAMPLES, part))
 
         take(0, 1)
         disk.fill()
         take(1, 5)
         assert len(list(disk.folder.rglob("*.chunk"))) == 1
-        assert (spool.depth, spool.unspooled) == (5, 0)
+        assert (lane.depth, lane.unspooled) == (5, 0)
         disk.empty()
         take(5, 6)
         assert len(list(disk.folder.rglob("*.chunk"))) == 6
         again = Spool(disk.folder, vault, "ses_1", "lan_1")
         assert np.array_equal(np.concatenate([audio.pcm for audio in again.read()]), sound)
+
+
+@pytest.fixture
+def go(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """The recogniser waits until this is set."""
+    go = threading.Event()
+    real = WhisperEngine.recognise
+
+    def recognise(engine: WhisperEngine, pcm: Any, *, language: str, word_times: bool = False) -> Any:
+        assert go.wait(60)
+        return real(engine, pcm, language=language, word_times=word_times)
+
+    monkeypatch.setattr(WhisperEngine, "recognise", recognise)
+    return go
+
+
+async def test_recording_pauses_before_sound_could_be_kept_nowhere_and_goes_on_when_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, go: threading.Event
+) -> None:
+    monkeypatch.setattr(app, "MEGABYTE", 2 * CHUNK_SAMPLES + 29)  # the session may put one chunk on the disk
+    monkeypatch.setattr(spool, "MEMORY_CHUNKS", 4)
+    async with world(tmp_path / "data", spool_session_mb=1) as place:
+        recordings = {CLINICIAN: place.cut(CLINICIAN, (0, 400)), CLIENT: place.cut(CLIENT, (48_400, 53_400))}
+        async with two_people(place, recordings) as call:
+            await call.begin()
+            call.play()
+            clinician = call.clinician
+            try:
+                await clinician.until(lambda: clinician.state["capture"] == "paused", "recording to be held", 30)
+                assert clinician.state["pause_reasons"] == ["storage"]
+                assert DISK_FULL in warnings(clinician)
+                assert len(list((tmp_path / "data" / "spool").rglob("*.chunk"))) == 1
+            finally:
+                go.set()
+            await clinician.until(lambda: clinician.state["capture"] == "capturing", "recording to go on", 30)
+            await clinician.control("finish")
+        session = await place.until(call.session_id, "note", "draft")
+        transcript = await place.get(f"/v1/sessions/{call.session_id}/transcript")
+    assert all(lane["ledger_closes"] for lane in session["lanes"])
+    [pause] = [gap for gap in transcript["gaps"] if gap["reason"] == "paused"]
+    assert pause["pause_reasons"] == ["storage"]
+    said = " ".join(segment["text"] for segment in transcript["segments"])
+    assert "new job" in said, "what was captured before is written, from memory"
+    assert not [gap for gap in transcript["gaps"] if gap["reason"] == "lost"]

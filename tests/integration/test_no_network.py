@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests import no_network
-from tests.integration.test_cli import SOUND, Ended, environment
+from tests.integration.forks import Ended
+from tests.integration.test_cli import SOUND, environment
 
 WITHIN_S = 200
 

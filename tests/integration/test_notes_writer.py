@@ -107,7 +107,7 @@ async def test_a_good_answer_becomes_a_draft_with_checked_evidence(model: Model)
     first = section(draft, "subjective").sentences[0]
     assert first.status is SentenceStatus.SUPPORTED
     assert [e.source_id for e in first.evidence] == ["seg_5"]
-    assert draft.writer == "openai/small prompt/3"
+    assert draft.writer == "openai/small prompt/4"
     assert "small" in draft.notice
     assert draft.coverage == 1.0
 
@@ -134,6 +134,27 @@ async def test_what_a_model_leaves_out_is_not_said_to_be_undiscussed(model: Mode
     model.script = model.says()
     draft = await write(model)
     assert {made.placeholder for made in draft.sections} == {EMPTY}
+
+
+async def test_from_typed_text_alone_the_clinicians_words_stay_the_clinicians(model: Model) -> None:
+    model.script = model.says(
+        ("Slept badly for two weeks.", ["t1"]),
+        ("Client reported two weeks of bad sleep.", ["t1"]),
+        ("Client said: “I slept badly.”", ["t1"]),
+        ("Client takes 50 milligrams of sertraline.", ["t1"]),
+    )
+    choice = NoteChoice(writer="openai", base_url=model.url, model="small")
+    asked = request("", inputs=[TextInput("inp_1", "clinician_summary", "Slept badly for two weeks.", "user_1")])
+    draft = check(await choose(choice, TEMPLATES, {}).write(asked, lambda *_: None), asked)
+    found = {sentence.text: sentence for sentence in section(draft, "subjective").sentences}
+    assert set(found) == {"Slept badly for two weeks.", "Client reported two weeks of bad sleep."}
+    assert found["Slept badly for two weeks."].status is SentenceStatus.CLINICIAN_ENTERED
+    assert found["Client reported two weeks of bad sleep."].status is SentenceStatus.SUPPORTED
+    assert {e.source_id for s in sentences(draft) for e in s.evidence} == {"inp_1"}
+    held = {s.reason for s in draft.held_back}
+    assert held == {evidence.QUOTE_NOT_SAID, evidence.NUMBER_MISSING}
+    assert draft.notice.startswith("Made from a typed summary and not from a recording: ")
+    assert all("This session was not recorded." in call["messages"][1]["content"] for call in model.calls)
 
 
 async def test_invented_ids_are_held_back(model: Model) -> None:
@@ -259,6 +280,23 @@ async def test_an_endpoint_that_fails_is_asked_once(model: Model, status: int, c
     [
         JSONResponse({"error": {"message": "My mother moved in"}}),
         JSONResponse({"choices": []}),
+        JSONResponse({"choices": "My mother moved in"}),
+        JSONResponse({"choices": {"0": {}}}),
+        *(
+            JSONResponse({"choices": [choice]})
+            for choice in (
+                None,
+                "My mother moved in",
+                {},
+                {"finish_reason": "stop"},
+                {"finish_reason": "stop", "message": None},
+                {"finish_reason": "stop", "message": "My mother moved in"},
+                {"finish_reason": "stop", "message": {"content": ["My mother moved in"]}},
+                {"finish_reason": "stop", "message": {"content": [{"type": "text", "text": '{"sentences": []}'}]}},
+                {"finish_reason": "stop", "message": {"content": {"sentences": []}}},
+                {"finish_reason": "stop", "message": {"content": 7}},
+            )
+        ),
         JSONResponse([1, 2]),
         PlainTextResponse("<html>My mother moved in</html>"),
         PlainTextResponse("{broken", media_type="application/json"),

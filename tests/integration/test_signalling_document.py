@@ -220,11 +220,16 @@ async def recording(ellis: Page, robin: Page) -> None:
     for page in (ellis, robin):
         await page.until(lambda page=page: page.last["roster"]["bot"] is not None)  # type: ignore[misc]
         await page.connect_bot()
+    assert [page.last["receive"]["on"] for page in (ellis, robin)] == [False, False], "nobody has agreed yet"
     version = robin.last["welcome"]["consent_wording"]["version"]
     ack = await robin.control("consent", consent={"decision": "granted", "text_version": version})
     assert ack["ok"] is True
     await ellis.until(lambda: ellis.last["state"]["capture"] == "capturing")
     assert ellis.last["state"]["attributes"] == {"scribe.state": "capturing"}
+    for page in (ellis, robin):
+        await page.until(lambda page=page: page.last["receive"]["on"])  # type: ignore[misc]
+        said = [m for m in page.seen if m["type"] == "receive"]
+        assert [m["rev"] for m in said if m["on"]] > [m["rev"] for m in said if not m["on"]], "newer words are higher"
     await ellis.until(lambda: len(ellis.captured_ms) == 2 and min(ellis.captured_ms.values()) > 0)
     await robin.until(lambda: "levels" in robin.last)
     assert "ledger" not in robin.last, "clinicians only"
@@ -242,6 +247,8 @@ async def coming_back(ellis: Page, robin: Page, again: Page) -> None:
     """Another page of the same token takes the seat: the older is closed, the lane goes on."""
     await again.join()
     assert again.last["welcome"]["admitted"] is True
+    await again.until(lambda: "receive" in again.last)
+    assert again.last["receive"]["on"] is True, "said to a page that comes in"
     await robin.until(lambda: robin.code is not None)
     assert robin.code == 4001
     heard = ellis.captured_ms["robin"]

@@ -167,6 +167,18 @@ async def test_start_is_refused_until_a_client_is_in_the_room(
         assert call.clinician.bot is None
 
 
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_summary_only_session_is_never_recorded(place: World, connections: Connections, door: str) -> None:
+    async with two_people(place, recordings(place), mode="summary_only") as call:
+        await call.admit()
+        await call.client.consent("granted")
+        assert await ask(place, call, door, "start") == "invalid-transition"
+        await nothing_is_captured(place, call, connections)
+        await has_no_bot(place, call, connections, bot="absent")
+        told = await place.get(f"/v1/sessions/{call.session_id}/participants/{CLINICIAN}/consent")
+        assert told["answers"] == [], "a Start that is refused is no consent either"
+
+
 async def test_a_clinician_who_has_left_still_needs_a_client(place: World, connections: Connections) -> None:
     async with two_people(place, recordings(place)) as call:
         await call.clinician.leave()

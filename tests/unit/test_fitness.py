@@ -25,6 +25,9 @@ def clinic(language: str = "en", **note: str) -> ClinicConfig:
     return ClinicConfig.model_validate({"id": "harbour", "name": "Harbour", **choices})
 
 
+EXPECTING = ClinicConfig(id="harbour", name="Harbour", asr=AsrChoice(vocabulary=("sertraline",)))
+
+
 def english(language: str) -> None:
     check_language("tiny.en", language)
 
@@ -37,6 +40,7 @@ def english(language: str) -> None:
         (clinic(writer="openai", base_url="https://notes.example/v1"), "note.model"),
         (clinic(**ENDPOINT | {"base_url": "ftp://x"}), "note.base_url"),
         (clinic(language="fr"), "asr.language"),
+        (EXPECTING, "asr.vocabulary"),
     ],
 )
 def test_what_can_never_work_is_named(config: ClinicConfig, setting: str) -> None:

@@ -125,7 +125,7 @@ def test_commands_in_documents_exist(path: Path) -> None:
     from bot.cli import cli
 
     group: Any = get_command(cli)
-    for line in re.findall(r"(?:^|[`/ ])quietnote ([a-z]+(?: [a-z]+)?)", path.read_text("utf-8"), re.MULTILINE):
+    for line in re.findall(r"(?:^|[`/ ])quietnote ([a-z]+(?: [a-z][a-z-]*)?)", path.read_text("utf-8"), re.MULTILINE):
         words = line.split()
         if words[0] in group.commands:
             inner = getattr(group.commands[words[0]], "commands", None)
@@ -164,7 +164,7 @@ def test_no_secret_and_no_cache_is_in_the_tree() -> None:
 # -- borders ----------------------------------------------------------------------------------------------------------
 
 ADAPTERS: dict[str, tuple[str, ...]] = {
-    "aiortc": ("media/builtin.py", "demo/peer.py", "demo/track.py"),  # the last two are the people of the demo
+    "aiortc": ("media/builtin.py", "demo/link.py", "demo/track.py"),  # the last two are the people of the demo
     "aioice": ("media/loopback.py",),
     "av": ("media/decode.py", "demo/packets.py", "demo/track.py"),
     "faster_whisper": ("asr/whisper.py", "bench/offline.py"),  # the second measures ours against the library's own
@@ -189,7 +189,7 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "fastapi": ("control/", "app.py"),
     "starlette": ("control/",),
     "sqlalchemy": ("store/", "durable.py", "app.py"),
-    "cryptography": ("store/", "media/spool.py"),
+    "cryptography": ("store/", "media/chunks.py"),
 }
 """Where each library may be imported, below ``bot/``."""
 ANYWHERE = {"numpy", "pydantic", "pydantic_settings", "structlog", "httpx"}

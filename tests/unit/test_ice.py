@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -68,3 +72,64 @@ def test_what_no_browser_takes_is_refused_without_its_words(entry: Any) -> None:
 def test_it_is_a_list(value: object) -> None:
     with pytest.raises(ValueError, match="must be a list"):
         ice.read(value)
+
+
+# -- servers that share a secret --------------------------------------------------------------------------------------
+
+SECRET = "north-star-hunter2"
+AT = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+SHARED = ("turn:turn.example:3478?transport=udp", "turns:turn.example")
+
+
+def shared(secret: str = SECRET, at: datetime = AT) -> ice.IceServers:
+    return ice.IceServers(ice.read([STUN]), SHARED, secret, 600, lambda: at)
+
+
+def test_an_account_is_made_by_the_convention() -> None:
+    stun, turn = shared().of("ses_1", "robin")
+    assert stun.urls == (STUN,)
+    assert turn.urls == SHARED
+    ends, _, who = str(turn.username).partition(":")
+    assert int(ends) == AT.timestamp() + 600
+    assert len(who) == ice.NAME_CHARS
+    # as the server computes it: base64(HMAC-SHA-1(secret, username))
+    digest = hmac.new(SECRET.encode(), str(turn.username).encode(), hashlib.sha1).digest()
+    assert base64.b64decode(str(turn.credential)) == digest
+
+
+def test_each_participant_has_their_own_under_a_name_that_says_nothing() -> None:
+    given = [shared().of(session, who)[1] for session in ("ses_1", "ses_2") for who in ("robin", "ellis")]
+    assert len({one.username for one in given}) == len({one.credential for one in given}) == 4
+    assert shared().of("ses_1", "robin")[1] == given[0]
+    later = shared(at=AT + timedelta(seconds=5)).of("ses_1", "robin")[1]
+    assert str(later.username).split(":")[1] == str(given[0].username).split(":")[1]
+    assert later.credential != given[0].credential
+    other = shared("another-secret-of-16").of("ses_1", "robin")[1]
+    assert str(other.username).split(":")[1] != str(given[0].username).split(":")[1], "nobody can look it up"
+    assert "robin" not in str(given[0].username)
+
+
+def test_the_secret_does_not_show() -> None:
+    assert "hunter2" not in repr(shared())
+    assert str(shared().of("ses_1", "robin")[1].credential) not in repr(shared().of("ses_1", "robin"))
+
+
+def test_without_such_servers_there_are_only_the_fixed_ones() -> None:
+    assert ice.IceServers(ice.read([STUN, TURN])).of("ses_1", "robin") == ice.read([STUN, TURN])
+    assert ice.IceServers().of("ses_1", "robin") == ()
+
+
+@pytest.mark.parametrize("entry", [STUN, "turn:", "hunter2", 5, TURN])
+def test_only_turn_urls_share_a_secret(entry: Any) -> None:
+    with pytest.raises(ValueError, match=r"^entry 2: ") as refused:
+        ice.read_turn([SHARED[0], entry])
+    assert "hunter2" not in str(refused.value)
+    assert ice.read_turn(list(SHARED)) == SHARED
+
+
+def test_a_secret_is_long_enough_to_be_one() -> None:
+    assert ice.read_secret(f" {SECRET}\n") == SECRET
+    assert ice.read_secret("") == ""
+    with pytest.raises(ValueError, match="at least 16") as refused:
+        ice.read_secret("hunter2")
+    assert "hunter2" not in str(refused.value)

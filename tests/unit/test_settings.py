@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
@@ -25,6 +27,11 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
         ("QUIETNOTE_MEDIA_PTIME_MS", "33", "QUIETNOTE_MEDIA_PTIME_MS: input should be a multiple of 20"),
         ("QUIETNOTE_LOG_LEVEL", "secret", "QUIETNOTE_LOG_LEVEL: input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("QUIETNOTE_ASR_DEVICE", "secret", "QUIETNOTE_ASR_DEVICE: input should be 'cpu' or 'cuda'"),
+        ("QUIETNOTE_TURN_URLS", '["stun:secret"]', "QUIETNOTE_TURN_URLS: entry 1: must be a turn: or turns: URL"),
+        ("QUIETNOTE_TURN_URLS", '["turn:secret"]', "QUIETNOTE_TURN_URLS: needs QUIETNOTE_TURN_SECRET or "),
+        ("QUIETNOTE_TURN_SECRET", "secret", "QUIETNOTE_TURN_SECRET: must have at least 16 characters"),
+        ("QUIETNOTE_TURN_SECRET_FILE", "/nowhere/secret", "QUIETNOTE_TURN_SECRET_FILE: cannot be read"),
+        ("QUIETNOTE_TURN_LIFETIME_S", "5", "QUIETNOTE_TURN_LIFETIME_S: input should be greater than or equal to 600"),
         ("DATABASE_URL", "mysql://secret@host/db", "DATABASE_URL: string should match pattern"),
     ],
 )
@@ -61,3 +68,21 @@ def test_without_any_everything_is_embedded_and_stays_here(monkeypatch: pytest.M
     assert not settings.dev
     assert not settings.asr_hub
     assert not settings.redis_url
+
+
+def test_the_turn_secret_comes_from_the_environment_or_a_file_and_does_not_show(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("QUIETNOTE_TURN_URLS", '["turn:turn.example"]')
+    monkeypatch.setenv("QUIETNOTE_TURN_SECRET", "sixteen-or-more-words")
+    assert Settings().all_ice_servers().turn_secret == "sixteen-or-more-words"
+    assert "sixteen" not in repr(Settings())
+    monkeypatch.delenv("QUIETNOTE_TURN_SECRET")
+    (tmp_path / "secret").write_text("a-secret-that-lies-in-a-file\n")
+    monkeypatch.setenv("QUIETNOTE_TURN_SECRET_FILE", str(tmp_path / "secret"))
+    assert Settings().all_ice_servers().turn_secret == "a-secret-that-lies-in-a-file"
+    assert Settings().all_ice_servers().turn_urls == ("turn:turn.example",)
+    (tmp_path / "secret").write_text("\n")
+    with pytest.raises(ValidationError) as raised:
+        Settings()
+    assert explain(raised.value).startswith("QUIETNOTE_TURN_SECRET_FILE: holds nothing")

@@ -18,11 +18,13 @@ from bot.control.api import (
     health,
     inbox,
     join,
+    mycopy,
     notes,
     openapi,
     receipts,
     rooms,
     sessions,
+    writing,
 )
 from bot.control.api.edge import Edge
 from bot.control.api.pages import UI, Assets, lost, page_routes
@@ -62,7 +64,9 @@ def create_app(services: Services) -> FastAPI:
     services.store.listen(count)
     problems.install(app, lost=lost)
     openapi.install(app)
-    for part in (health, auth, join, sessions, capture, events, notes, inbox, receipts, clinics, rooms):
+    for part in (
+        health, auth, join, sessions, capture, mycopy, events, writing, notes, inbox, receipts, clinics, rooms,
+    ):  # fmt: skip
         app.include_router(part.router)
     app.include_router(page_routes(UI))
     app.mount("/ui", Assets(UI), name="ui")

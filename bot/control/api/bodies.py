@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
-from bot.clinics import Language
+from bot.clinics import Language, LanguageTag
+from bot.control.attesting import OURS
 from bot.control.channel import MessageId
 from bot.events import CaptureAction, Role
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+MOST_PEOPLE = 5
+"""Largest call, one of each role: every browser in it sends its picture to every other one."""
+DocumentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}$")]
+
+
+def _not_ours(method: str) -> str:
+    if method in OURS:
+        raise ValueError(f"{method} is recorded by the service itself")
+    return method
 
 
 class Body(BaseModel):
@@ -35,12 +46,37 @@ class Appointment(Body):
     ends_at: AwareDatetime | None = Field(None, description="Not before it starts.")
 
 
+class OnFile(Body):
+    """Consent that a clinician attests to have on file; taken where the clinic's ``consent.on_file`` is on."""
+
+    method: Literal["on_file"]
+    attested_by: Identifier | None = Field(
+        None,
+        description="The clinician who vouches for it: a participant of this session. A platform names them; a "
+        "signed-in clinician attests for themselves only, and may leave it out.",
+    )
+    text_version: str = Field(
+        min_length=1, max_length=32, description="Version of the text that was signed, as it stands on the form."
+    )
+    date: dt.date = Field(description="The day it was signed.")
+    document_id: DocumentId = Field(description="Where the signed document is found: an id, never a person's name.")
+    until: AwareDatetime | None = Field(
+        None, description="When it ends; left out: it holds for this session, whenever that is."
+    )
+
+
 class Participant(Body):
     """Somebody the session is for."""
 
     id: Identifier | None = Field(None, description="The platform's id of the person; made here when left out.")
     role: Role
     display_name: Name
+    language: LanguageTag | None = Field(
+        None,
+        description="What they read, as a BCP 47 tag: they are asked in it where the clinic has its wording in it. "
+        "Left out: the session's language.",
+    )
+    consent: OnFile | None = Field(None, description="Left out: they are asked in the call.")
 
 
 class NewSessionBody(Body):
@@ -49,10 +85,12 @@ class NewSessionBody(Body):
     clinic_id: str = Field(min_length=1, max_length=64)
     room: Room = Room()
     appointment: Appointment | None = None
-    participants: tuple[Participant, ...] = Field((), max_length=16)
+    participants: tuple[Participant, ...] = Field((), max_length=MOST_PEOPLE)
     template: str | None = Field(None, max_length=64)
     language: Language | None = None
-    mode: Literal["full", "summary_only"] = "full"
+    mode: Literal["full", "summary_only"] = Field(
+        "full", description="summary_only: never recorded, Start is refused; its note is made from what is typed."
+    )
 
 
 class CaptureBody(Body):
@@ -61,15 +99,28 @@ class CaptureBody(Body):
     action: CaptureAction
     message_id: MessageId | None = Field(None, description="The same id and action again: the same answer, once only.")
     seq: int | None = Field(None, ge=0, description="The last state sequence the sender saw.")
-    clinician_id: Identifier | None = Field(None, description="The clinician a platform acts for: a participant's id.")
+    clinician_id: Identifier | None = Field(
+        None, description="The clinician a platform acts for: a participant's id. With one in the session it is theirs."
+    )
 
 
 class ConsentBody(Body):
-    """A participant's own answer."""
+    """A participant's own answer; by ``verbal_attested`` a clinician's word that somebody else said yes aloud."""
 
     decision: Literal["granted", "declined", "revoked"]
-    method: str = Field("api", pattern=r"^[a-z][a-z0-9_]{0,31}$")
+    method: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$"), AfterValidator(_not_ours)] = Field(
+        "api",
+        description="How it was given. `verbal_attested`: said aloud in the call, as the clinician attests whose token "
+        "this is; taken where the clinic's `consent.verbal_attested` is on. The service's own (`asked`, "
+        "`pressed_start`, `on_file`) are refused.",
+    )
     text_version: str = Field("", max_length=32)
+    destroy: bool = Field(
+        False,
+        description="With `revoked`, from somebody who had agreed: everything that was recorded so far in this session "
+        "is destroyed, of everybody. A recording that runs ends with it; after the call no note is made, and an "
+        "unsigned draft is destroyed. A signed note stays.",
+    )
     message_id: MessageId | None = None
     seq: int | None = Field(None, ge=0)
 
@@ -99,3 +150,7 @@ class JoinBody(Body):
 
     session_id: str = Field(min_length=1, max_length=64)
     code: str = Field(min_length=8, max_length=200)
+
+
+class CopyBody(JoinBody):
+    """What the link to somebody's own copy carries."""

@@ -7,11 +7,12 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from bot.control.api import answers, bodies
+from bot.control.api import answers, bodies, views
 from bot.control.api.deps import Answer, Called, Once, Served
 from bot.control.api.gives import gives
+from bot.control.attesting import VERBAL
 from bot.control.auth import Caller, session_for
-from bot.control.capture import Ack, Action, Actor, ActorKind, permit
+from bot.control.capture import Ack, Action, Actor, ActorKind, consent_action, permit
 from bot.control.services import Services
 from bot.errors import (
     AiFeaturesDisabled,
@@ -76,14 +77,14 @@ async def _acting(services: Services, caller: Caller, record: SessionRecord, cli
 async def consent(
     session_id: str, participant_id: str, body: bodies.ConsentBody, caller: Called, services: Served
 ) -> dict[str, Any]:
-    """Only the participant's own session token may do this: nobody answers for somebody else."""
+    """Only the participant's own session token may do this: nobody answers for somebody else.
+
+    Where the clinic allows it, a clinician's token may attest by the method `verbal_attested` that somebody else said
+    yes aloud in this call. What somebody said no to themselves cannot be attested away.
+    """
     await session_for(services, caller, session_id)
     decision = ConsentState(body.decision)
-    action = {
-        ConsentState.GRANTED: Action.GRANT,
-        ConsentState.DECLINED: Action.DECLINE,
-        ConsentState.REVOKED: Action.REVOKE,
-    }[decision]
+    action = consent_action(decision, aloud=body.method == VERBAL, destroy=body.destroy)
     permit(caller.actor, action, about=participant_id)
     live = await services.live.of(session_id)
     ack = await live.consent(
@@ -94,8 +95,23 @@ async def consent(
         text_version=body.text_version,
         message_id=body.message_id,
         seq=body.seq,
+        destroy=body.destroy,
     )
     return {"participant_id": participant_id, "consent": decision.value, **acknowledged(ack)}
+
+
+@router.get(
+    "/participants/{participant_id}/consent",
+    summary="Read what somebody answered, and when",
+    responses=gives(answers.ConsentAnswers, NotFound),
+)
+async def consents(session_id: str, participant_id: str, caller: Called, services: Served) -> dict[str, Any]:
+    """Every answer in order, the first one first. Others than clinicians read their own."""
+    await session_for(services, caller, session_id)
+    permit(caller.actor, Action.READ_CONSENT, about=participant_id)
+    person = await services.store.participant(session_id, participant_id)
+    given = [one for one in await services.store.consents(session_id) if one.participant_id == participant_id]
+    return views.consents(person, given)
 
 
 @router.post(

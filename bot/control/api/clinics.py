@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
+from bot.control import consentform
 from bot.control.api import answers
 from bot.control.api.deps import Called, Served
 from bot.control.api.gives import ETAG, gives
@@ -31,3 +32,31 @@ async def config(clinic_id: str, response: Response, caller: Called, services: S
     version, current = await services.clinics.current(clinic_id)
     response.headers["ETag"] = f'"{version}"'
     return {"clinic_id": clinic_id, "version": version, "config": current.model_dump(mode="json")}
+
+
+@router.get(
+    "/{clinic_id}/consent-form",
+    summary="Read the clinic's consent form, to print and sign",
+    responses=gives(answers.ConsentForm, NotFound),
+)
+async def consent_form(
+    clinic_id: str,
+    caller: Called,
+    services: Served,
+    lang: Annotated[
+        str,
+        Query(max_length=35, description="A BCP 47 tag. Not there in it: the clinic's own, else English."),
+    ] = "",
+) -> dict[str, Any]:
+    """Filled from the clinic's settings as they are now. Its `version` is what an attestation on file names."""
+    if caller.actor.kind is ActorKind.PARTICIPANT:
+        raise Forbidden("A session token does not reach the clinic's forms.")
+    need_scope(caller, "sessions")
+    if clinic_id != caller.actor.clinic_id:
+        raise NotFound("There is no such clinic.")
+    version, clinic = await services.clinics.current(clinic_id)
+    form = consentform.choose(services.forms, lang, clinic)
+    if form is None:
+        raise NotFound("No consent form is installed: the configuration has none in consent/.")
+    languages = [{"language": one.language, "name": one.name} for one in services.forms.values()]
+    return form.fill(clinic, version) | {"languages": languages}

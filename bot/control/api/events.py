@@ -32,6 +32,7 @@ from bot.control.auth import Caller, session_for
 from bot.control.capture import Action, permit
 from bot.control.outbox import Outbox
 from bot.control.services import Services
+from bot.control.telling import SEEN_BY
 from bot.errors import ConfigInvalid, NotFound, Overloaded, TranscriptPurged
 from bot.events import CaptureState, SessionEvent
 from bot.store.bus import live_channel
@@ -140,6 +141,7 @@ class EventStream(Response):
         self._seq = record.seq if after is None else after
         self._whole = views.reads_all(caller.actor)
         self._captions = self._whole or ClinicConfig.model_validate(record.snapshot).capture.client_captions
+        self._me = caller.actor.participant_id
         self._outages = services.bus.stats.outages
         self._poked = False
         self._outbox = Outbox(
@@ -294,19 +296,13 @@ class EventStream(Response):
             if message is None:
                 continue
             kind = message.get("type")
+            seen_by = message.pop(SEEN_BY, ())
             if kind == "state":
                 self.poke()
-            elif kind in FORWARDED and (self._whole or (kind == "caption" and await self._shown_captions())):
+            elif kind in FORWARDED and (self._whole or (self._captions and self._me in seen_by)):
                 self._outbox.put(message)
 
-    async def _shown_captions(self) -> bool:
-        """Clients see captions where their clinic shows them, once they are in the room."""
-        if not self._captions:
-            return False
-        me = await self._services.store.participant(self.session_id, self._caller.actor.participant_id or "")
-        return me.admitted
-
-    async def _open(self, sealed: bytes) -> Mapping[str, Any] | None:
+    async def _open(self, sealed: bytes) -> dict[str, Any] | None:
         scope = words_scope(self.session_id)
         try:
             raw = await asyncio.to_thread(self._services.vault.unseal, scope, LIVE_PURPOSE, sealed)

@@ -38,7 +38,10 @@ PROBLEM: dict[str, Any] = {
         "reference": {"type": "string", "description": "Of a fault on our side: what to name when reporting it."},
     },
 }
-OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/v1/join", "/v1/auth/login", "/v1/auth/dev-login"})
+OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/v1/join", "/v1/auth/login", "/v1/auth/dev-login"}) | {
+    "/v1/my-consent",
+    "/v1/my-consent/withdraw",
+}
 """Addresses that need no credentials."""
 REFS = "#/components/schemas/{model}"
 DESCRIPTION = (

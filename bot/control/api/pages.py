@@ -58,6 +58,8 @@ PAGES: Mapping[str, str] = {
     "/signin": "signin.html",
     "/call/{session_id}": "call.html",
     "/join/{session_id}": "join.html",
+    "/my-consent/{session_id}": "myconsent.html",
+    "/consent-form/{clinic_id}": "consentform.html",
     "/notes": "notes.html",
     "/notes/{session_id}": "notes.html",
 }

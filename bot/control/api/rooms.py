@@ -20,6 +20,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -83,6 +84,16 @@ class _Refused(Exception):
         self.code, self.reason, self.problem = code, reason, problem
 
 
+@dataclass(frozen=True, slots=True)
+class _Came:
+    """What a hello told."""
+
+    member: Member
+    live: LiveSession
+    pass_id: str
+    held: tuple[Mapping[str, Any], ...]
+
+
 class Page:
     """One connected page; a :class:`bot.control.lobby.PageLink`."""
 
@@ -114,7 +125,8 @@ class Page:
     async def serve(self, session_id: str) -> None:
         """From hello to the end."""
         try:
-            member, live, pass_id = await self._hello(session_id)
+            came = await self._hello(session_id)
+            member, live = came.member, came.live
         except _Refused as refused:
             log.info("page_refused", session_id=session_id, close_code=refused.code)
             with suppress(WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
@@ -125,7 +137,7 @@ class Page:
             return
         log.info("page_in", session_id=session_id, participant_id=member.participant_id)
         sender = asyncio.create_task(self._send_all(), name=f"page-send:{session_id}")
-        receiver = asyncio.create_task(self._receive_all(member, live, pass_id), name=f"page-receive:{session_id}")
+        receiver = asyncio.create_task(self._receive_all(came), name=f"page-receive:{session_id}")
         signaller = asyncio.create_task(self._signal_all(member, live), name=f"page-signal:{session_id}")
         stopping = asyncio.create_task(self._services.stopping.wait(), name=f"page-stop:{session_id}")
         try:
@@ -160,8 +172,8 @@ class Page:
             async with asyncio.timeout(CLOSE_S):
                 await self._websocket.close(code, reason)
 
-    async def _hello(self, session_id: str) -> tuple[Member, LiveSession, str]:
-        """Who this is, by the token of the first message, and which token that is."""
+    async def _hello(self, session_id: str) -> _Came:
+        """Who this is, by the token of the first message, which token that is, and what they could not say before."""
         try:
             async with asyncio.timeout(self._services.limits.hello_s):
                 message = await self._receive()
@@ -187,11 +199,13 @@ class Page:
             raise _refusal(UNAUTHORIZED, "the token is not valid here", error) from None
         except ProblemError as error:
             raise _refusal(STOPPING, error.slug, error) from None
-        return Member(person.id, person.role, person.display_name), live, claims.pass_id
+        member = Member(person.id, person.role, person.display_name)
+        return _Came(member, live, claims.pass_id, channel.held(message))
 
-    async def _receive_all(self, member: Member, live: LiveSession, pass_id: str) -> None:
+    async def _receive_all(self, came: _Came) -> None:
+        member, live = came.member, came.live
         try:
-            await live.enter(member, self, pass_id)
+            await live.enter(member, self, came.pass_id, came.held)
         except ProblemError as error:
             await self.send({"type": "problem", "problem": channel.problem_of(error)})
             await self.close(REFUSED, error.slug)

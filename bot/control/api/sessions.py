@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from bot.control.api import answers, bodies, views
+from bot.asr.transcript import to_json
+from bot.clinics import ConsentPolicy
+from bot.control import mycopy
+from bot.control.api import answers, bodies, onfile, views
+from bot.control.api.bodies import MOST_PEOPLE
 from bot.control.api.deps import Answer, Called, Cursor, Limit, Once, Served, page
 from bot.control.api.gives import gives
 from bot.control.auth import Caller, need_scope, session_for
@@ -17,7 +22,7 @@ from bot.control.capture import Action, ActorKind, permit
 from bot.control.lobby import BOT_ID
 from bot.control.services import Services
 from bot.control.tokens import LIFETIME
-from bot.errors import ConfigInvalid, Forbidden, NotFound, SessionLocked, TranscriptPurged
+from bot.errors import AppointmentMissing, ConfigInvalid, Forbidden, NotFound, SessionLocked, TranscriptPurged
 from bot.events import Role
 from bot.store.records import NewParticipant, NewSession, SessionRecord
 
@@ -27,7 +32,12 @@ CODE_BYTES = 24
 """Randomness of an invitation's code: 192 bits."""
 
 
-@router.post("", status_code=201, summary="Make a session", responses=gives(answers.NewSession, NotFound, status=201))
+@router.post(
+    "",
+    status_code=201,
+    summary="Make a session",
+    responses=gives(answers.NewSession, NotFound, AppointmentMissing, status=201),
+)
 async def create(
     request: Request, body: bodies.NewSessionBody, caller: Called, services: Served, once: Once
 ) -> Response:
@@ -37,8 +47,10 @@ async def create(
         raise Forbidden("A session token is for its own session.")
     if body.clinic_id != caller.actor.clinic_id:
         raise NotFound("There is no such clinic.")
-    new, codes = _new_session(body, caller, services)
     _, clinic = await services.clinics.current(body.clinic_id)
+    if clinic.mode == "integrated" and body.appointment is None:
+        raise AppointmentMissing("This clinic works by appointment: name the session's.")
+    new = _new_session(body, caller, services, clinic.consent)
     if body.template is None and clinic.note.template not in services.templates:
         raise ConfigInvalid("template: the clinic's own does not exist; name one of those that do.")
     services.check_language(body.language or clinic.asr.language)
@@ -47,12 +59,15 @@ async def create(
         record = await services.store.create(new)
         people = await services.store.participants(record.id)
         base = base_url(services, request)
+        code_of = {person.id: person.invite_code for person in new.participants}
+        copy_of = {person.id: person.copy_code or "" for person in new.participants}
         join = [
             {
                 "participant_id": person.id,
                 "role": person.role.value,
                 "token": token_for(services, record, person.id, person.role),
-                "invite_url": f"{base}/join/{record.id}#{codes[person.id]}",
+                "invite_url": f"{base}/join/{record.id}#{code_of[person.id]}",
+                "consent_url": copy_url(base, record.id, copy_of[person.id]),
             }
             for person in people
         ]
@@ -61,42 +76,61 @@ async def create(
     return await once(work, clinic_id=caller.actor.clinic_id, who=caller.who)
 
 
-def _new_session(body: bodies.NewSessionBody, caller: Caller, services: Services) -> tuple[NewSession, dict[str, str]]:
+def _new_session(
+    body: bodies.NewSessionBody, caller: Caller, services: Services, policy: ConsentPolicy
+) -> NewSession:
     if body.room.transport != "builtin":
         raise ConfigInvalid("room.transport: this service has built-in rooms only.")
     if body.template is not None and body.template not in services.templates:
         raise ConfigInvalid(f"template: one of {', '.join(sorted(services.templates)) or 'none is installed'}.")
     people = [_participant(one, caller) for one in body.participants]
-    if caller.user is not None and not any(role is Role.CLINICIAN for _, role, _ in people):
-        people.insert(0, (caller.user.id, Role.CLINICIAN, caller.user.display_name))
-    if not any(role is Role.CLINICIAN for _, role, _ in people):
+    on_file = {made.id: one.consent for made, one in zip(people, body.participants, strict=True) if one.consent}
+    if caller.user is not None and not any(one.role is Role.CLINICIAN for one in people):
+        people.insert(0, _invited(caller.user.id, Role.CLINICIAN, caller.user.display_name))
+    clinicians = [one.id for one in people if one.role is Role.CLINICIAN]
+    if not clinicians:
         raise ConfigInvalid("participants: a session needs a clinician.")
-    if any(person_id == BOT_ID for person_id, _, _ in people):
+    if len(people) > MOST_PEOPLE:
+        raise ConfigInvalid(f"participants: a call holds {MOST_PEOPLE} people, the clinician among them.")
+    if any(one.id == BOT_ID for one in people):
         raise ConfigInvalid(f"participants: the id {BOT_ID!r} is the bot's.")
-    clinician_id = next(person_id for person_id, role, _ in people if role is Role.CLINICIAN)
-    codes = {person_id: secrets.token_urlsafe(CODE_BYTES) for person_id, _, _ in people}
+    for place, one in enumerate(people):
+        given = on_file.get(one.id)
+        if given is not None:
+            vouched = onfile.attestation(given, one.role, caller.actor, clinicians, policy, services.clock.now())
+            people[place] = replace(one, on_file=vouched)
     appointment = body.appointment
     if appointment and appointment.starts_at and appointment.ends_at and appointment.ends_at < appointment.starts_at:
         raise ConfigInvalid("appointment.ends_at: is before appointment.starts_at.")
-    new = NewSession(
+    return NewSession(
         clinic_id=body.clinic_id,
         transport=body.room.transport,
         room_name=body.room.name,
         mode=body.mode,
         template=body.template,
         language=body.language,
-        clinician_user_id=caller.actor.user_id or clinician_id,
+        clinician_user_id=caller.actor.user_id or clinicians[0],
         appointment_external_id=appointment.external_id if appointment else None,
         appointment_starts_at=appointment.starts_at if appointment else None,
         appointment_ends_at=appointment.ends_at if appointment else None,
-        participants=tuple(NewParticipant(pid, role, name, codes[pid]) for pid, role, name in people),
+        participants=tuple(people),
+        made_by=caller.actor.name,
     )
-    return new, codes
 
 
-def _participant(one: bodies.Participant, caller: Caller) -> tuple[str, Role, str]:
+def _participant(one: bodies.Participant, caller: Caller) -> NewParticipant:
     own = caller.actor.user_id if one.role is Role.CLINICIAN else None
-    return one.id or own or f"p-{secrets.token_hex(8)}", one.role, one.display_name
+    person_id = one.id or own or f"p-{secrets.token_hex(8)}"
+    return _invited(person_id, one.role, one.display_name, one.language)
+
+
+def _invited(person_id: str, role: Role, name: str, language: str | None = None) -> NewParticipant:
+    """Somebody with an invitation, and a link to their copy of what they agree to."""
+    return NewParticipant(person_id, role, name, _code(), language, copy_code=mycopy.new_code())
+
+
+def _code() -> str:
+    return secrets.token_urlsafe(CODE_BYTES)
 
 
 def token_for(services: Services, record: SessionRecord, participant_id: str, role: Role) -> str:
@@ -112,6 +146,11 @@ def token_for(services: Services, record: SessionRecord, participant_id: str, ro
         clinic_id=record.clinic_id,
         lifetime=lifetime,
     )
+
+
+def copy_url(base: str, session_id: str, code: str) -> str:
+    """The link to somebody's own copy of what they agreed to; its code is a fragment."""
+    return f"{base}/my-consent/{session_id}#{code}"
 
 
 def base_url(services: Services, request: Request) -> str:
@@ -173,7 +212,7 @@ async def transcript(session_id: str, caller: Called, services: Served) -> dict[
     permit(caller.actor, Action.READ_TRANSCRIPT)
     words = await services.store.transcript(session_id)
     names = {person.id: person.display_name for person in await services.store.participants(session_id)}
-    return views.transcript(words, names)
+    return to_json(words, names)
 
 
 @router.post(

@@ -11,9 +11,11 @@ from bot.control.botrun import SET_ASIDE
 from bot.control.capture import Actor
 from bot.control.wording import status_words, words_for_all
 from bot.errors import NoteGenerationFailed, problem_classes
-from bot.events import SAMPLE_RATE_HZ, CaptureState, Role, Transcript, TranscriptState, ms_of
+from bot.events import SAMPLE_RATE_HZ, CaptureState, Role, TextInput, TranscriptState, ms_of
 from bot.notes import inbox
 from bot.store.records import (
+    Attestation,
+    ConsentRecord,
     InboxRecord,
     LaneRecord,
     NoteSummary,
@@ -57,6 +59,7 @@ def states(record: SessionRecord) -> dict[str, Any]:
         "transcript": record.transcript.value,
         "note": record.note.value,
         "note_id": record.note_id,
+        "withdrawn_by": record.withdrawn_by,
         "words": status_words(
             record.capture, record.transcript, record.note, failed=record.failure_slug is not None
         ),
@@ -114,7 +117,38 @@ def participant(person: ParticipantRecord) -> dict[str, Any]:
         "role": person.role.value,
         "display_name": person.display_name,
         "consent": person.consent.value,
+        "language": person.language,
         "admitted": person.admitted or person.role is Role.CLINICIAN,
+    }
+
+
+def consents(person: ParticipantRecord, given: Sequence[ConsentRecord]) -> dict[str, Any]:
+    """What somebody answered, and how it stands."""
+    return {
+        "participant_id": person.id,
+        "consent": person.consent.value,
+        "answers": [
+            {
+                "decision": one.decision.value,
+                "method": one.method,
+                "text_version": one.text_version or None,
+                "text_sha256": one.text_sha256 or None,
+                "language": one.language or None,
+                "by": one.by,
+                "at": when(one.at),
+                "attested": _attested(one.attestation) if one.attestation else None,
+            }
+            for one in given
+        ],
+    }
+
+
+def _attested(by: Attestation) -> dict[str, Any]:
+    return {
+        "attested_by": by.attested_by,
+        "date": by.signed_on.isoformat() if by.signed_on else None,
+        "document_id": by.document_id,
+        "until": when(by.until),
     }
 
 
@@ -162,37 +196,6 @@ def _appointment(record: SessionRecord) -> dict[str, Any] | None:
     }
 
 
-def transcript(words: Transcript, names: Mapping[str, str]) -> dict[str, Any]:
-    """A transcript with its gaps."""
-    return {
-        "session_id": words.session_id,
-        "language": words.language,
-        "segments": [
-            {
-                "id": s.segment_id,
-                "participant_id": s.participant_id,
-                "role": s.role.value,
-                "display_name": names.get(s.participant_id, s.role.value.capitalize()),
-                "start_ms": s.start_ms,
-                "end_ms": s.end_ms,
-                "text": s.text,
-                "confidence": round(s.confidence, 4),
-            }
-            for s in words.segments
-        ],
-        "gaps": [
-            {
-                "start_ms": g.start_ms,
-                "end_ms": g.end_ms,
-                "reason": g.reason.value,
-                "participant_id": g.participant_id,
-                "pause_reasons": [reason.value for reason in g.pause_reasons],
-            }
-            for g in words.gaps
-        ],
-    }
-
-
 def inbox_item(item: InboxRecord) -> dict[str, Any]:
     """An item of the Notes inbox."""
     return {
@@ -214,11 +217,18 @@ def note_summary(summary: NoteSummary) -> dict[str, Any]:
         "note_id": summary.note_id,
         "state": summary.state.value,
         "transcript": summary.transcript.value,
+        "inputs": summary.inputs,
+        "withdrawn": summary.withdrawn,
         "reason": summary.failure_slug,
         "created_at": when(summary.session_created_at),
         "ended_at": when(summary.ended_at),
         "signed_at": when(summary.signed_at),
     }
+
+
+def text_input(item: TextInput) -> dict[str, Any]:
+    """Text that was typed for a note."""
+    return {"id": item.input_id, "kind": item.kind, "text": item.text, "author_id": item.author_id}
 
 
 def receipt(record: ReceiptRecord, statement: Mapping[str, Any]) -> dict[str, Any]:

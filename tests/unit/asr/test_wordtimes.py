@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.asr.wordtimes import LONGEST_S, TimedToken, words_of
+from bot.asr.wordtimes import LONGEST_S, TimedToken, sure_end_ms, words_of
 
 
 def test_punctuation_belongs_to_its_word() -> None:
@@ -24,6 +24,16 @@ def test_silence_goes_to_no_word() -> None:
     _one, two, three = words_of(pieces, 10.0)
     assert (two.start_ms, two.end_ms) == (6000 - LONGEST_S * 1000, 6000)
     assert (three.start_ms, three.end_ms) == (6000, 6000 + LONGEST_S * 1000)
+
+
+def test_where_a_last_word_ends_is_not_sure_when_its_length_was_guessed() -> None:
+    plain = [TimedToken(" One", 0.2, 0.5, 1), TimedToken(" two", 0.5, 1.0, 1)]
+    assert sure_end_ms(words_of(plain, 10.0)) == 1000
+    stretched = [TimedToken(" One", 0.2, 0.5, 1), TimedToken(" two", 0.5, 6.0, 1)]
+    assert sure_end_ms(words_of(stretched, 10.0)) == 500
+    begun_anew = [TimedToken(" One.", 0.2, 0.5, 1), TimedToken(" Two", 0.5, 6.0, 1)]
+    assert sure_end_ms(words_of(begun_anew, 10.0)) == 6000
+    assert sure_end_ms(words_of(begun_anew[1:], 10.0)) == 6000
 
 
 TIMES = st.floats(-1, 30, allow_nan=False)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bot.asr.captions import LaneVoice
 from bot.bench.pause import Found, found_after, report, shares
-from bot.bench.pause_calls import Pause
+from bot.bench.pause_calls import Call, Pause, Resume
 from bot.bench.pause_talk import PEOPLE, sounding, talk_of
 from bot.bench.spans import Lost, between, common, lost_words, merged, placed
 from bot.bench.taps import Place, Watch
 from bot.bench.wer import TimedWord
 from bot.demo.dialogue import Turn, load
-from bot.events import CapturedAudio
+from bot.events import CapturedAudio, Role
 
 
 def test_spans() -> None:
@@ -113,6 +114,18 @@ def test_figures() -> None:
     assert shares(50, 17) == [17, 17, 16]
     assert shares(0, 17) == []
     assert shares(3, 17) == [3]
+
+
+def test_the_first_sample_after_a_resume_counts_where_lanes_had_been_stopped() -> None:
+    watch = Watch()
+    for who in PEOPLE:
+        watch.voices[who] = LaneVoice("ses", who, who, Role(who), "en")
+    watch.seen["clinician", Place.WINDOWS] = [(0, 16_000), (33_600, 50_000)]
+    watch.seen["client", Place.WINDOWS] = [(0, 16_000), (35_200, 50_000), (64_000, 90_000)]
+    call = Call("ses", resumes=[Resume(32_000, 32_160, stopped=True), Resume(62_000, 64_000, stopped=False)])
+    assert sorted(call.first_samples_ms(watch)) == [100, 200]
+    figures = report(Found(2, long=1, first_ms=call.first_samples_ms(watch)))
+    assert (figures["n_long"], figures["resume_to_first_sample_ms"]) == (1, {"p50": 100, "p99": 200})
 
 
 def test_a_click_is_put_on_the_clock_of_the_call() -> None:

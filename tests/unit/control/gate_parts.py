@@ -130,6 +130,8 @@ class Instant:
 class Inline:
     """The media thread's work, done at once."""
 
+    running_s = 0.0
+
     def __init__(self) -> None:
         self.dead = False
 
@@ -178,7 +180,7 @@ class ScriptedRoom(Room):
     async def leave(self, reason: EndReason) -> None:
         self.listener = None
 
-    async def receive(self, participant_id: str, on: bool) -> None:
+    def receive(self, participant_id: str, on: bool) -> None:
         pass
 
     async def drop(self, participant_id: str) -> None:

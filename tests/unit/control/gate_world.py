@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -285,14 +285,14 @@ class GateWorld:
             self.faults.append(error)
 
 
-    def come_in(self, who: str) -> None:
-        """Somebody opens their page; one that is refused closes again."""
+    def come_in(self, who: str, held: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Somebody opens their page, with what they could not say before; one that is refused closes again."""
         person = self.people[who]
         page = person.page = Page()
 
         async def enter() -> None:
             try:
-                await self.live.enter(person.member, page)
+                await self.live.enter(person.member, page, held=held)
             except ProblemError:
                 await self.live.exit(person.member, page)
                 person.page = None if person.page is page else person.page

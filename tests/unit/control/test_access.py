@@ -8,7 +8,24 @@ import pytest
 
 from bot.control.capture import PARTICIPANT_MAY, PLATFORM_MAY, Action
 from bot.events import Role
-from tests.access import ACTIONS, BY_NAME, DOORS, OTHERS, OWN, PLATFORM, TABLE, TOKEN, YES, document
+from tests.access import (
+    ACTIONS,
+    ALOUD,
+    BY_NAME,
+    COPY,
+    DESTROY,
+    DOORS,
+    ON_FILE,
+    OTHERS,
+    OWN,
+    PLATFORM,
+    READ_OWN,
+    TABLE,
+    TOKEN,
+    WRITE,
+    YES,
+    document,
+)
 from tests.conftest import ROOT
 
 ASKED: dict[Action, tuple[str, ...]] = {
@@ -17,10 +34,17 @@ ASKED: dict[Action, tuple[str, ...]] = {
     Action.GRANT: ("grant one's own consent",),
     Action.DECLINE: ("decline one's own consent",),
     Action.REVOKE: ("revoke one's own consent",),
+    Action.DESTROY: (DESTROY,),
+    Action.GET_COPY: (COPY,),
+    Action.ATTEST_ON_FILE: (ON_FILE,),
+    Action.ATTEST_ALOUD: (ALOUD,),
+    Action.READ_CONSENT: (READ_OWN,),
     Action.READ_STATE: ("read the session", "follow its events"),
     Action.READ_TRANSCRIPT: ("read the transcript", "read the receipts"),
     Action.READ_NOTE: ("read the note",),
     Action.ADD_INPUT: ("add text for the note",),
+    Action.READ_INPUTS: ("read that text again",),
+    Action.WRITE_NOTE: (WRITE,),
     Action.SIGN: ("sign the note",),
 }
 """What each permission is about, of the table's rows. Captions are part of the events."""

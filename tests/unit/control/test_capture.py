@@ -165,11 +165,12 @@ ALLOWED: dict[str, set[Action]] = {
     "system": {Action.CAPTURE, Action.READ_STATE},
     "platform": {
         Action.CAPTURE, Action.ADMIT, Action.READ_STATE, Action.READ_CAPTIONS, Action.READ_TRANSCRIPT,
-        Action.READ_NOTE, Action.ADD_INPUT,
+        Action.READ_NOTE, Action.ADD_INPUT, Action.ATTEST_ON_FILE, Action.READ_CONSENT,
+        Action.READ_INPUTS, Action.WRITE_NOTE,
     },
-    "clinician user": set(Action) - OWN_ONLY,
-    "clinician": set(Action),
-    "client": {*OWN_ONLY, Action.READ_STATE, Action.READ_CAPTIONS},
+    "clinician user": set(Action) - OWN_ONLY - {Action.ATTEST_ALOUD},
+    "clinician": set(Action) - {Action.ATTEST_ON_FILE, Action.ATTEST_ALOUD},
+    "client": {*OWN_ONLY, Action.READ_STATE, Action.READ_CAPTIONS, Action.READ_CONSENT},
 }  # fmt: skip
 ACTORS = {
     "system": Actor(ActorKind.SYSTEM, "c"),
@@ -208,6 +209,14 @@ def test_only_clinicians_conduct_and_read(role: Role) -> None:
     assert {a for a in Action if may(actor, a, "me")} == ALLOWED["client"]
     user = Actor(ActorKind.USER, "c", role=role, user_id="usr_1")
     assert not any(may(user, action, None) for action in Action)
+
+
+@pytest.mark.parametrize("who", ACTORS)
+def test_of_somebody_else_a_clinician_in_the_call_attests_and_reads_and_a_client_does_neither(who: str) -> None:
+    allowed = {action for action in Action if may(ACTORS[who], action, "somebody")}
+    assert (Action.ATTEST_ALOUD in allowed) is (who == "clinician")
+    assert (Action.READ_CONSENT in allowed) is (who not in {"client", "system"})
+    assert not allowed & OWN_ONLY
 
 
 def test_records_name_ids() -> None:

@@ -91,6 +91,14 @@ def test_what_is_wrong_is_named_and_not_repeated(message: dict[str, Any], named:
     assert SECRET not in refused.value.detail
 
 
+@pytest.mark.parametrize("said", [{}, {"muted": "yes"}, {"muted": 1}, {"muted": None}, {"muted": SECRET}])
+def test_a_mute_that_says_neither_is_refused(said: dict[str, Any]) -> None:
+    with pytest.raises(ConfigInvalid, match=r"^muted: must be true or false\.$"):
+        channel.muted({"type": "mute"} | said)
+    assert channel.muted({"type": "mute", "muted": True})
+    assert not channel.muted({"type": "mute", "muted": False})
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
@@ -135,3 +143,14 @@ def test_a_caption_says_who_and_when() -> None:
         "type": "caption", "segment_id": "w1", "rev": 2, "final": True, "participant_id": "robin", "start_ms": 10,
         "end_ms": 900, "text": "Yes.",
     }  # fmt: skip
+
+
+def test_only_what_shuts_comes_with_a_hello() -> None:
+    pause = {"type": "pause", "message_id": "m"}
+    no = {"type": "consent", "message_id": "n", "consent": {"decision": "revoked"}}
+    yes = {"type": "consent", "message_id": "o", "consent": {"decision": "granted"}}
+    opens = [{"type": "start"}, {"type": "resume"}, yes, "pause", 7, {"type": "consent", "consent": 1}, {}]
+    assert channel.held({"held": [*opens, pause, no]}) == (pause, no)
+    assert len(channel.held({"held": [pause] * 50})) == channel.MAX_HELD
+    for nonsense in ({}, {"held": None}, {"held": "pause"}, {"held": {"type": "pause"}}):
+        assert channel.held(nonsense) == ()

@@ -10,8 +10,8 @@ import pytest
 
 from bot.control.capture import Ack, Actor, ActorKind
 from bot.errors import Overloaded
-from bot.events import CaptureAction, ConsentState, GateState, PauseReason, Role
-from tests.unit.control.gate_world import CLIENT, DOCTOR, PAUSE_ALL, ROLES, WITHHOLD, GateWorld, open_ground
+from bot.events import CaptureAction, CaptureState, ConsentState, GapReason, GateState, PauseReason, Role
+from tests.unit.control.gate_world import CLIENT, DOCTOR, HELPER, PAUSE_ALL, ROLES, WITHHOLD, GateWorld, open_ground
 
 OPEN = GateState.OPEN
 
@@ -136,7 +136,11 @@ async def test_a_start_that_fails_halfway_can_be_made_again(call: Call, write: i
     assert (call.row["bot"], call.row["capture"]) == ("in_call", "consent_pending")
 
 
-@pytest.mark.parametrize("write", range(1, 11))
+STARTED = 9
+"""Writes of a Start with one client: with the last of these it is recorded, its ack comes after."""
+
+
+@pytest.mark.parametrize("write", range(1, STARTED))
 async def test_a_start_that_dies_halfway_leaves_no_bot_behind(call: Call, write: int) -> None:
     await call.open(PAUSE_ALL)
     await call.meet()
@@ -145,6 +149,23 @@ async def test_a_start_that_dies_halfway_leaves_no_bot_behind(call: Call, write:
     await call.settle()
     await call.come_back()
     assert (call.row["bot"] in {"absent", "done"}, call.row["capture"]) == (True, "off")
+
+
+@pytest.mark.parametrize("write", [STARTED, STARTED + 1])
+async def test_a_start_that_was_recorded_goes_on_asking_after_a_crash(call: Call, write: int) -> None:
+    await call.open(PAUSE_ALL)
+    await call.meet()
+    call.on.db.kill_in, call.on.db.kill_after = write, True
+    call.spawn(call.act("start"))
+    await call.settle()
+    await call.come_back()
+    assert (call.row["bot"], call.row["capture"]) == ("in_call", "consent_pending")
+    assert OPEN not in call.gates
+    assert not (await call.on.store.transcript(call.session_id)).gaps, "nothing was captured that could be missing"
+    await call.meet()
+    assert OPEN not in call.gates, "they come back, and have not answered yet"
+    await call.answer(CLIENT, "granted")
+    assert call.row["capture"] == "capturing"
 
 
 @pytest.mark.parametrize("action", ["finish", "discard"])
@@ -168,6 +189,27 @@ async def test_a_no_recorded_just_before_a_crash_shuts_every_gate_after_it(call:
     await call.come_back()
     assert (call.row["capture"], call.row["pause_reasons"]) == ("paused", "consent")
     assert OPEN not in call.gates
+
+
+async def test_who_was_absent_or_withheld_at_a_crash_is_stated_for_the_time_before_it(call: Call) -> None:
+    await call.begin(WITHHOLD)
+    call.come_in(HELPER)
+    await call.settle()
+    call.let_in(HELPER, Actor(ActorKind.PLATFORM, "c", participant_id=DOCTOR))
+    await call.settle()
+    page = call.people[CLIENT].page
+    assert page is not None
+    call.live._apply_gates(call.now)  # as the offer does by which they connect
+    began = call.now
+    await call.live.exit(call.people[CLIENT].member, page)
+    call.people[CLIENT].page = None
+    await call.pass_time(5)
+    await call.come_back()
+    gaps = (await call.on.store.transcript(call.session_id)).gaps
+    for who, reason in ((CLIENT, GapReason.ABSENT), (HELPER, GapReason.WITHHELD)):
+        [gap] = [gap for gap in gaps if (gap.participant_id, gap.reason) == (who, reason)]
+        assert gap.start_ms <= began / 16 + 1
+        assert gap.end_ms >= began / 16 + 2_500, gap
 
 
 async def test_time_goes_on_for_a_session_whose_database_fails(call: Call) -> None:
@@ -238,3 +280,28 @@ async def test_only_a_grant_runs_out(call: Call) -> None:
     await call.live.expire(CLIENT)
     assert (call.row["consents"][CLIENT], call.row["seq"]) == ("revoked", seq)
     assert Role.CLIENT is ROLES[CLIENT]
+
+
+@pytest.mark.parametrize(
+    ("who", "message"),
+    [
+        (DOCTOR, {"type": "pause", "message_id": "m-1"}),
+        (CLIENT, {"type": "consent", "message_id": "m-1", "consent": {"decision": "revoked"}}),
+    ],
+)
+async def test_what_could_not_be_said_comes_before_their_return_lifts_anything(
+    call: Call, who: str, message: dict[str, Any]
+) -> None:
+    await call.begin()
+    person = call.people[who]
+    assert person.page is not None
+    await call.live.exit(person.member, person.page)
+    await call.pass_time(15)
+    assert call.live.view.state is CaptureState.PAUSED, "they were away for longer than the clinic allows"
+    before = len(call.on.kept)
+    call.come_in(who, [message])
+    await call.pass_time(2)
+    assert len(call.on.kept) == before, "not a moment was captured"
+    assert OPEN not in call.gates
+    [ack] = [m for m in person.page.got if m["type"] == "ack"] if person.page else []
+    assert (ack["message_id"], ack["ok"]) == ("m-1", True)

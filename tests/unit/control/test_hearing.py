@@ -75,3 +75,42 @@ def test_expecting_somebody_again_forgets_nothing(ear: Ear) -> None:
     ear.now_ms += ABSENT_AFTER_MS
     ear.hearing.expect("robin")
     assert "robin" in ear.hearing.absent()
+
+
+def test_of_who_is_not_received_nothing_is_known(ear: Ear) -> None:
+    for who in ("ellis", "robin"):
+        ear.frame(who)
+        ear.hearing.rest(who)
+    ear.now_ms += 60_000
+    assert ear.hearing.absent() == frozenset()
+    ear.hearing.go_on("ellis")
+    assert ear.hearing.waits, "their page takes a moment to send again"
+    ear.frame("ellis")
+    assert (ear.firsts, ear.hearing.waits) == (3, False), "robin holds nobody up"
+    ear.hearing.go_on("robin")
+    ear.now_ms += FIRST_SOUND_MS
+    assert "robin" in ear.hearing.absent()
+
+
+def test_who_was_absent_before_stays_so_until_they_are_heard_or_come_back(ear: Ear) -> None:
+    ear.now_ms += FIRST_SOUND_MS
+    for who in ("ellis", "robin"):
+        ear.hearing.rest(who)
+    ear.hearing.came_back("ellis")
+    assert ear.hearing.absent() == {"robin"}
+    ear.hearing.go_on("robin")
+    assert (set(ear.hearing.absent()), ear.hearing.waits) == ({"robin"}, False)
+    ear.hearing.go_on("ellis")
+    assert ear.hearing.waits
+    ear.frame("robin")
+    ear.frame("ellis")
+    assert ear.hearing.absent() == frozenset()
+
+
+def test_who_rests_before_they_are_expected_is_waited_for_from_when_they_go_on(ear: Ear) -> None:
+    ear.hearing.rest("kim")
+    ear.hearing.expect("kim")
+    ear.now_ms += FIRST_SOUND_MS
+    assert "kim" not in ear.hearing.absent()
+    ear.hearing.go_on("kim")
+    assert ear.hearing.waits

@@ -26,7 +26,7 @@ def seen(roster: dict[str, Any]) -> set[str]:
 async def test_a_clinician_is_in_and_a_client_waits(lobby: Lobby) -> None:
     await lobby.seat_page(member("ellis", Role.CLINICIAN), Page())
     await lobby.seat_page(member("robin"), Page())
-    assert lobby.clinician_present()
+    assert lobby.seat("ellis").present
     assert not lobby.client_present(), "a client in the waiting room is not in the room"
     lobby.seat("robin").admitted = True
     assert lobby.client_present()

@@ -7,7 +7,7 @@ import pytest
 from bot.clinics import CapturePolicy
 from bot.control.capture import CaptureView
 from bot.control.lobby import Lobby, Seat
-from bot.control.watch import STAY, Verdict, judge
+from bot.control.watch import STAY, UNDER_WAY, Verdict, judge
 from bot.events import CaptureState, EndReason, PauseReason, Role
 from tests.unit.control.rooms import Page, seat
 
@@ -75,10 +75,17 @@ def test_a_call_has_a_longest_duration_paused_or_not() -> None:
         assert verdict(view, *people, call_ms=60 * 60_000) == EndReason.MAX_DURATION
 
 
-@pytest.mark.parametrize("state", [s for s in CaptureState if s not in {CaptureState.CAPTURING, CaptureState.PAUSED}])
+@pytest.mark.parametrize("state", [s for s in CaptureState if s not in UNDER_WAY])
 def test_what_is_not_captured_is_not_watched(state: CaptureState) -> None:
     both = (gone("ellis", Role.CLINICIAN, since_s=9000), gone("robin", since_s=9000))
     assert verdict(CaptureView(state), *both, call_ms=10**9) == STAY
+
+
+def test_a_room_that_everybody_left_is_not_asked_for_ever() -> None:
+    asking = CaptureView(CaptureState.CONSENT_PENDING)
+    both = (gone("ellis", Role.CLINICIAN, since_s=9000), gone("robin", since_s=9000))
+    assert verdict(asking, *both, call_ms=10**9) == EndReason.LEFT_ALONE
+    assert verdict(asking, here("ellis", Role.CLINICIAN), gone("robin", since_s=9000), call_ms=10**9) == STAY
 
 
 @pytest.mark.parametrize(("away_s", "wanted"), [(9.9, STAY), (10.0, HOLD_CLIENT), (60.0, HOLD_CLIENT)])

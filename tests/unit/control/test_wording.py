@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from bot.clinics import CapturePolicy, ClinicConfig, ConsentPolicy, NoteChoice, Retention
-from bot.control.wording import NAMES, consent_text, status_words, words_for_all
+from bot.clinics import AsrChoice, CapturePolicy, ClinicConfig, ConsentPolicy, NoteChoice, Retention
+from bot.control.wording import NAMES, Read, closest, consent_text, start_text, status_words, words_for_all
 from bot.events import CLIENT_SIDE, CaptureState, NoteState, Role, TranscriptState
 
 C, T, N = CaptureState, TranscriptState, NoteState
@@ -39,6 +41,50 @@ def test_the_clinics_own_text_by_language() -> None:
         assert found.version.startswith("3-")
         assert found.text.startswith(text)
     assert len(versions) == 2, "each text has a version of its own"
+
+
+@pytest.mark.parametrize(
+    ("language", "found"),
+    [
+        ("de-CH", "de"), ("DE-at", "de-AT"), ("de-AT-1996", "de-AT"), ("zh-Hans-CN", "zh-Hans"), ("zh", None),
+        ("de-x-praxis", "de"), ("fr", None), ("", None),
+    ],
+)  # fmt: skip
+def test_the_closest_language_is_found_as_in_rfc_4647(language: str, found: str | None) -> None:
+    assert closest(language, ["de", "de-AT", "zh-Hans"]) == found
+
+
+@pytest.mark.parametrize(
+    ("reads", "spoken", "having", "shown"),
+    [
+        ("es", "en", ["es", "de", "en"], "es"),
+        ("fr", "de", ["es", "de", "en"], "de"),
+        ("fr", "es-MX", ["es", "en"], "es"),
+        ("fr", "de", ["es", "en"], "en"),
+        ("fr", "de", ["es"], "en"),
+    ],
+)
+def test_who_reads_something_else_gets_the_clinics_own_language_and_then_english(
+    reads: str, spoken: str, having: list[str], shown: str
+) -> None:
+    """The last one has no English of the clinic's: it is the built-in text."""
+    own = clinic({tag: f"Text {tag}" for tag in having}, asr=AsrChoice(language=spoken))
+    found = consent_text(own, reads, Role.CLIENT, TWO)
+    assert found.language == shown
+    assert found.text.startswith(f"Text {shown}" if shown in having else "Your clinician would like")
+    assert found.read == Read(found.version, hashlib.sha256(found.text.encode()).hexdigest(), shown)
+
+
+def test_what_stands_beside_start_has_a_version_of_its_own() -> None:
+    beside = start_text()
+    assert beside.version == f"start-{beside.sha256[:8]}"
+    assert "your own yes" in beside.text
+
+
+@pytest.mark.parametrize("tag", ["german", "de_DE", "", "d", "de-toolongsubtag"])
+def test_a_language_that_is_no_tag_is_refused(tag: str) -> None:
+    with pytest.raises(ValidationError):
+        ConsentPolicy(wording={tag: "Text"})
 
 
 def test_a_version_is_one_texts_and_fits_where_it_is_stored() -> None:

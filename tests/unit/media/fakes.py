@@ -58,6 +58,7 @@ class Sink:
         self.audio: list[CapturedAudio] = []
         self.boundaries: list[LaneBoundary] = []
         self.levels: list[LaneLevel] = []
+        self.late: list[tuple[int, int]] = []
 
     def captured(self, audio: CapturedAudio) -> None:
         self.audio.append(audio)
@@ -67,6 +68,9 @@ class Sink:
 
     def level(self, level: LaneLevel) -> None:
         self.levels.append(level)
+
+    def rebooked(self, start_sample: int, end_sample: int) -> None:
+        self.late.append((start_sample, end_sample))
 
     @property
     def samples(self) -> int:

@@ -131,6 +131,18 @@ def test_absence_turns_into_loss_when_missing_numbers_show_it() -> None:
     assert lane.ledger == Ledger(elapsed=101_960, captured=1920, lost=80_000, absent=101_000 - 960 - 80_000)
 
 
+def test_what_is_counted_anew_is_told() -> None:
+    lane, sink = opened()
+    lane.gate(frame(0))
+    lane.elapse(100_000)
+    lane.gate(frame(960))
+    lane.gate(frame(1920))
+    assert sink.late == [(960, 1920), (1920, 2880)]
+    lane.gate(frame(101_000, lost=80_000))
+    assert sink.late[2:] == [(21_000, 100_000 - ABSENT_AFTER)]
+    assert lane.ledger.lost == 80_000 + 1920
+
+
 def test_finish_ends_the_open_stretch_and_nothing_follows() -> None:
     lane, sink = opened()
     lane.gate(frame(0))

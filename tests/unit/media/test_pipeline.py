@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bot.events import AudioFrame, BoundaryReason, GateState, LaneBoundary, LaneLevel, Ledger, Pcm, SpeechWindow
-from bot.media.pipeline import LanePipeline, leftover_windows, window_id
+from bot.media.pipeline import AT_RISK, LanePipeline, leftover_windows, window_id
 from bot.media.spool import Spool
 from tests.unit.media.fakes import FakeVault, ScriptedVad
 
@@ -16,12 +16,12 @@ SECOND = 16_000
 
 
 class World:
-    def __init__(self, folder: Path, vault: FakeVault, ledger: Ledger | None = None) -> None:
+    def __init__(self, folder: Path, vault: FakeVault, ledger: Ledger | None = None, kind: str = "disk") -> None:
         self.folder, self.vault = folder, vault
         self.windows: list[SpeechWindow] = []
         self.levels: list[LaneLevel] = []
         self.boundaries: list[LaneBoundary] = []
-        self.spool = Spool(folder, vault, "ses", "lane")
+        self.spool = Spool(folder, vault, "ses", "lane", kind=kind)
         self.pipeline = LanePipeline(
             lane_id="lane",
             vad=ScriptedVad(),
@@ -181,3 +181,54 @@ def test_left_over_windows(tmp_path: Path) -> None:
 def test_window_ids_are_short_and_stable() -> None:
     assert window_id("lane_" + "a" * 32, 123) == window_id("lane_" + "a" * 32, 123)
     assert len(window_id("x", 1)) <= 40
+
+
+def test_the_account_ends_where_the_lane_was_shut_off(world: World) -> None:
+    at = world.hear(speech(2.5), 0)
+    world.pipeline.set_state(GateState.OFF, at)
+    world.pipeline.elapse(at + 20 * SECOND)
+    world.hear(speech(1), at)
+    world.pipeline.finish(at)
+    world.pipeline.elapse(at + 30 * SECOND)
+    assert world.pipeline.ledger().elapsed == at
+
+
+def test_a_crash_in_memory_costs_what_has_no_words_and_that_is_known(tmp_path: Path) -> None:
+    vault = FakeVault()
+    killed = World(tmp_path, vault, kind="memory")
+    killed.pipeline.set_state(GateState.OPEN, 0)
+    killed.hear(quiet(2), 0)
+    assert AT_RISK not in killed.pipeline.hash_tree(), "nobody said anything"
+    killed.hear(np.concatenate([speech(2), quiet(3)]), 2 * SECOND)
+    (window,) = killed.finals
+    assert killed.pipeline.hash_tree()[AT_RISK] == window.start_sample
+    killed.pipeline.committed(window.end_sample)
+    assert AT_RISK not in killed.pipeline.hash_tree()
+    killed.hear(speech(3), 7 * SECOND)
+    stored, saved = killed.pipeline.hash_tree(), killed.pipeline.ledger()
+    assert not list(tmp_path.rglob("*"))
+
+    again = World(tmp_path, vault, ledger=saved, kind="memory")
+    known, gone = again.pipeline.recover(window.end_sample, 20 * SECOND, stored[AT_RISK])
+    assert (known, gone) == (saved.elapsed, [(stored[AT_RISK], saved.elapsed)])
+    assert 6 * SECOND < stored[AT_RISK] < 7 * SECOND
+    assert again.pipeline.ledger().closes
+
+
+def test_what_can_be_heard_no_more_is_given_up_and_named(tmp_path: Path) -> None:
+    world = World(tmp_path, FakeVault(), kind="memory")
+    world.pipeline.set_state(GateState.OPEN, 0)
+    end = world.hear(np.concatenate([speech(2), quiet(3), speech(2)]), 0)
+    world.pipeline.finish(end)
+    world.pipeline.flush()
+    assert AT_RISK in world.pipeline.hash_tree()
+    assert world.pipeline.give_up() == [(w.start_sample, w.end_sample) for w in world.finals]
+    assert AT_RISK not in world.pipeline.hash_tree()
+    assert not world.pipeline.give_up()
+
+
+def test_what_the_disk_has_is_not_given_up(world: World) -> None:
+    world.pipeline.finish(world.hear(speech(2.5), 0))
+    world.pipeline.flush()
+    assert not world.pipeline.at_risk
+    assert not world.pipeline.give_up()

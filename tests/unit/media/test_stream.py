@@ -6,9 +6,11 @@ import random
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.demo.packets import Asked, encode
 from bot.events import AudioFrame
 from bot.media.decode import opus_duration
 from bot.media.rtp import RtpIn
@@ -184,6 +186,33 @@ def test_undecodable_packets_are_lost() -> None:
     assert played.stream.undecodable == 2
     assert played.samples + played.lost == 20 * PACKET
     assert_in_order(played.frames)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_lies_ahead_of_an_end_is_lost_unless_nobody_wants_it(wanted: bool) -> None:
+    sent = list(packets(count=20))
+    ahead = [replace(p, arrival_sample=sent[8].arrival_sample) for p in sent[8:12]]
+    played = Played(early=EARLY).feed(*sent[:8], *ahead, then=0)
+    (played.stream.stop if wanted else played.stream.rest)()
+    played.feed(*[replace(p, arrival_sample=p.arrival_sample + 80_000) for p in sent[12:]])
+    assert played.lost == (3 * PACKET if wanted else 0)
+    assert played.samples == 17 * PACKET
+
+
+def test_nothing_of_before_rings_on_after_a_rest() -> None:
+    tone = list(packets(count=10))
+    quiet = [packet.payload for packet in encode(np.zeros(48_000, np.int16), Asked(ptime_ms=60)).packets]
+    played = Played().feed(*tone)
+    played.stream.rest()
+    last = replace(tone[-1], arrival_sample=played.time.now())
+    silence = [
+        replace(last, sequence=last.sequence + 1 + n, timestamp=last.timestamp + 2880 * (n + 1), payload=payload,
+                arrival_sample=last.arrival_sample + PACKET * (n + 1))
+        for n, payload in enumerate(quiet)
+    ]  # fmt: skip
+    before = len(played.frames)
+    played.feed(*silence)
+    assert max(int(np.abs(frame.pcm.astype(int)).max()) for frame in played.frames[before:]) < 10
 
 
 def test_stop_drops_nothing_and_begins_anew() -> None:

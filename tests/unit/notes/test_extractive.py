@@ -12,7 +12,7 @@ from bot.events import EvidenceSource, NoteRequest, SentenceStatus, TextInput, T
 from bot.notes.cues import plain
 from bot.notes.english import smooth
 from bot.notes.evidence import check
-from bot.notes.extractive import NOTICE, WRITER, ExtractiveWriter, compose
+from bot.notes.extractive import NOT_TYPED_HERE, NOTICE, WRITER, ExtractiveWriter, compose
 from bot.notes.frames import QUOTE
 from tests.unit.notes.sessions import TEMPLATES, THERAPY, request, section, sentences, talk, texts
 
@@ -202,6 +202,37 @@ async def test_a_typed_summary_alone_makes_a_note() -> None:
     )
     draft = await ExtractiveWriter(TEMPLATES).write(asked, lambda *_: None)
     assert texts(draft, "data") == ["All well."]
+
+
+def alone(*typed: str, language: str = "en") -> NoteRequest:
+    inputs = tuple(TextInput(f"inp_{n}", "clinician_summary", text, "u") for n, text in enumerate(typed))
+    return NoteRequest("ses_1", Transcript("ses_1", ()), "soap", inputs, language)
+
+
+def test_a_note_from_typed_text_alone_says_what_it_is() -> None:
+    asked = alone("She slept badly for two weeks. Low mood.\nPlan to meet next Thursday.", "Not suicidal.")
+    draft = check(compose(SOAP, asked), asked)
+    assert {s.text for s in sentences(draft)} == {
+        "She slept badly for two weeks.", "Low mood.", "Plan to meet next Thursday.", "Not suicidal.",
+    }  # fmt: skip
+    for sentence in sentences(draft):
+        assert sentence.status is SentenceStatus.CLINICIAN_ENTERED
+        [evidence] = sentence.evidence
+        assert evidence.source is EvidenceSource.INPUT
+        assert sentence.text in next(i.text for i in asked.inputs if i.input_id == evidence.source_id)
+    assert not draft.held_back
+    assert draft.notice.startswith("Made from a typed summary and not from a recording:")
+    assert "the transcript" not in draft.notice
+    empty = [one for one in draft.sections if not one.sentences]
+    assert empty
+    assert {one.placeholder for one in empty} == {NOT_TYPED_HERE}
+
+
+def test_typed_text_in_a_language_without_rules_is_said_to_be_unsorted() -> None:
+    draft = compose(SOAP, alone("Schlief schlecht. Termin am Donnerstag.", language="de"))
+    assert texts(draft, "subjective") == ["Schlief schlecht.", "Termin am Donnerstag."]
+    assert "left unsorted" in draft.notice
+    assert "sorted into sections" not in draft.notice
 
 
 async def test_nothing_said_and_nothing_typed_is_no_note() -> None:

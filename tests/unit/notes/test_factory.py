@@ -10,7 +10,7 @@ from bot.errors import ConfigInvalid, NoteGenerationFailed
 from bot.notes.extractive import ExtractiveWriter
 from bot.notes.factory import choose
 from bot.notes.failures import LASTING, REASONS, failed
-from bot.notes.inbox import FAILURES, InboxKind, dedupe_key, reason_of
+from bot.notes.inbox import FAILURES, reason_of
 from bot.notes.writer import OpenAiWriter
 from tests.unit.notes.sessions import TEMPLATES
 
@@ -25,7 +25,7 @@ def test_without_an_endpoint_nothing_leaves_the_machine() -> None:
 def test_an_endpoint_is_used_when_it_is_named() -> None:
     writer = choose(NoteChoice(**GOOD), TEMPLATES, {})
     assert isinstance(writer, OpenAiWriter)
-    assert writer.name == "openai/small prompt/3"
+    assert writer.name == "openai/small prompt/4"
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,5 @@ def test_the_inbox_says_why() -> None:
         == reason_of("failed", "note-generation-failed")
     )
     assert {"capture-no-audio", "audio-too-short", "transcription-failed"} <= set(FAILURES)
-    assert dedupe_key(InboxKind.DRAFT_READY, "ses_1", 2) == "draft_ready:ses_1:2"
     with pytest.raises(ValueError, match="rumour"):
         reason_of("rumour", None)

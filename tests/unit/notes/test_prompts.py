@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from bot.events import TextInput
-from bot.notes.prompts import answer_tokens, lines_of, messages, split, tokens
+from bot.notes.prompts import TYPED_ONLY, answer_tokens, lines_of, messages, only_typed, split, tokens
 from tests.unit.notes.sessions import TEMPLATES, THERAPY, request
 
 SECTIONS = TEMPLATES["soap"].sections
@@ -22,6 +22,23 @@ def test_the_record_comes_first_and_holds_roles_and_words_only() -> None:
     shared = user["content"].index("Section: ")
     assert other[0] == system
     assert other[1]["content"][:shared] == user["content"][:shared]
+
+
+def test_of_typed_text_alone_the_model_is_told_so() -> None:
+    mixed = lines_of(request(THERAPY, inputs=[TextInput("inp_1", "observation", "Calm.", "u")]))
+    typed = lines_of(request("", inputs=[TextInput("inp_1", "clinician_summary", "Calm. " * 300, "u")] * 6))
+    assert not only_typed(mixed)
+    assert not only_typed([])
+    assert only_typed(typed)
+    plain, told = (messages(typed, SECTIONS[0], "en", 5, typed=one)[1]["content"] for one in (False, True))
+    assert told == plain.replace("Section: ", f"{TYPED_ONLY}Section: ")
+    parts = split(typed, SECTIONS, "en", 4096)
+    assert parts is not None
+    assert len(parts) > 1
+    for part in parts:
+        for section in SECTIONS:
+            sent = sum(tokens(m["content"]) for m in messages(part, section, "en", section.max_sentences, typed=True))
+            assert sent + answer_tokens(section.max_sentences) <= 4096
 
 
 def test_words_cannot_leave_the_record() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from bot.events import NoteSentence, SentenceStatus, TextInput
 from bot.notes.extractive import compose
-from bot.notes.render import decode, encode, note_from_json, note_to_json, note_to_text
+from bot.notes.render import decode, encode, note_from_json, note_to_json
 from tests.unit.notes.sessions import TEMPLATES, THERAPY, request
 
 DRAFT = replace(
@@ -35,12 +35,3 @@ def test_the_json_is_what_pages_read() -> None:
 def test_what_is_no_note_is_refused_without_being_repeated(data: bytes) -> None:
     with pytest.raises(ValueError, match="note"):
         decode(data)
-
-
-def test_text_has_every_section_and_nothing_held_back() -> None:
-    text = note_to_text(DRAFT)
-    assert text.startswith("Subjective\n")
-    assert "Added by the clinician: Calm." in text
-    assert "Client is 50." not in text
-    empty = compose(TEMPLATES["dap"], request("client: Yes."))
-    assert note_to_text(empty).count("Not discussed.") == 4

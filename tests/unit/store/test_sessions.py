@@ -33,7 +33,7 @@ from bot.store.states import MACHINES, set_columns
 
 from .conftest import CLINIC, NEW
 
-WORDING = {"method": "in_call", "text_version": "1", "text_sha256": "0" * 64, "by": "cl"}
+WORDING: dict[str, Any] = {"method": "in_call", "text_version": "1", "text_sha256": "0" * 64, "by": "cl"}
 
 
 async def test_a_session_keeps_the_snapshot_it_was_made_with(store: SessionStore, clinics: ClinicStore) -> None:

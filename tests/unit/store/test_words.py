@@ -282,6 +282,29 @@ async def test_a_gap_stated_again_is_one_with_the_later_end(store: SessionStore,
     ]
 
 
+async def test_what_is_stated_otherwise_gives_way(store: SessionStore, session: SessionRecord) -> None:
+    absent, lost = GapReason.ABSENT, GapReason.LOST
+    for start_ms, end_ms, reason, who in (
+        (1000, 9000, absent, "cl"),
+        (1000, 9000, absent, "dr"),
+        (3000, 5000, lost, "cl"),
+        (8950, 9500, lost, "cl"),
+        (3000, 4000, absent, "cl"),
+        (5000, 6000, GapReason.WITHHELD, "cl"),
+    ):
+        await store.add_gap(session.id, Gap(start_ms, end_ms, reason, who))
+    gaps = (await store.transcript(session.id)).gaps
+    assert sorted((gap.start_ms, gap.end_ms, gap.reason.value) for gap in gaps if gap.participant_id == "cl") == [
+        (1000, 3000, "absent"),
+        (3000, 4000, "absent"),
+        (4000, 5000, "lost"),
+        (5000, 6000, "withheld"),
+        (5000, 8950, "absent"),
+        (8950, 9500, "lost"),
+    ]
+    assert [(gap.start_ms, gap.end_ms) for gap in gaps if gap.participant_id == "dr"] == [(1000, 9000)]
+
+
 async def test_a_restart_keeps_everything(
     store: SessionStore, session: SessionRecord, lane: LaneRecord, db: Database, db_url: str, tmp_path: Path
 ) -> None:

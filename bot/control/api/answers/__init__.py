@@ -8,12 +8,23 @@ not know.
 from __future__ import annotations
 
 from bot.control.api.answers.base import Reply
-from bot.control.api.answers.house import ClinicConfiguration, Liveness, Me, Readiness, ReceiptKeys, SignedIn
+from bot.control.api.answers.copies import ConsentCopy, ConsentLink
+from bot.control.api.answers.house import (
+    ClinicConfiguration,
+    ConsentForm,
+    Liveness,
+    Me,
+    Readiness,
+    ReceiptKeys,
+    SignedIn,
+)
 from bot.control.api.answers.notes import (
     AudioReceipt,
     Inbox,
     InboxItem,
+    Inputs,
     Note,
+    NoteAsked,
     Notes,
     Receipts,
     TranscriptReceipt,
@@ -23,6 +34,7 @@ from bot.control.api.answers.sessions import (
     Admitted,
     ClientSession,
     ConsentAcknowledged,
+    ConsentAnswers,
     InputAdded,
     NewSession,
     Seat,
@@ -38,13 +50,19 @@ __all__ = [
     "ClientSession",
     "ClinicConfiguration",
     "ConsentAcknowledged",
+    "ConsentAnswers",
+    "ConsentCopy",
+    "ConsentForm",
+    "ConsentLink",
     "Inbox",
     "InboxItem",
     "InputAdded",
+    "Inputs",
     "Liveness",
     "Me",
     "NewSession",
     "Note",
+    "NoteAsked",
     "Notes",
     "Readiness",
     "ReceiptKeys",

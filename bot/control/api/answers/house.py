@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from bot.clinics import ClinicConfig
-from bot.control.api.answers.base import Reply
+from bot.control.api.answers.base import Reply, Sha256
 
 
 class Liveness(Reply):
@@ -54,6 +54,43 @@ class ClinicConfiguration(Reply):
     clinic_id: str
     version: int = Field(description="Counts up with each change; the `ETag`.")
     config: ClinicConfig
+
+
+class FormParagraph(Reply):
+    """A paragraph of a form."""
+
+    lead: str = Field(description="Its first words, to be set in bold; may be empty.")
+    text: str
+
+
+class FormSection(Reply):
+    """Paragraphs under one heading."""
+
+    title: str
+    paragraphs: list[FormParagraph]
+
+
+class FormLanguage(Reply):
+    """A language that the form is there in."""
+
+    language: str = Field(description="A BCP 47 tag.")
+    name: str = Field(description="What the language calls itself.")
+
+
+class ConsentForm(Reply):
+    """The clinic's consent form in one language."""
+
+    version: str = Field(description="Another for every other text: it ends with the beginning of the text's hash.")
+    sha256: Sha256
+    language: str = Field(description="A BCP 47 tag.")
+    languages: list[FormLanguage]
+    clinic: str
+    title: str
+    intro: str
+    sections: list[FormSection]
+    statement: str
+    lines: list[str] = Field(description="What is filled in by hand, a line each.")
+    foot: str
 
 
 class ReceiptKey(Reply):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bot.control.api.answers.base import NextCursor, Reply, Sha256, Time
-from bot.events import EvidenceSource, NoteState, SentenceStatus, TranscriptState
+from bot.events import CaptureState, EvidenceSource, NoteState, SentenceStatus, TranscriptState
 
 
 class SentenceEvidence(Reply):
@@ -70,6 +70,8 @@ class NoteLine(Reply):
     note_id: str | None
     state: NoteState
     transcript: TranscriptState
+    inputs: int = Field(ge=0, description="How many texts were typed for it.")
+    withdrawn: bool = Field(description="Consent was taken back, and what was recorded was destroyed.")
     reason: str | None = Field(description="The slug of what failed; null when nothing did.")
     created_at: Time = Field(description="When the session was made.")
     ended_at: Time | None
@@ -83,16 +85,46 @@ class Notes(Reply):
     next_cursor: NextCursor
 
 
+class NoteAsked(Reply):
+    """The note was asked for, and is being made."""
+
+    session_id: str
+    seq: int = Field(ge=0, description="Number of the session's last event.")
+    capture: CaptureState
+    note: NoteState
+    note_id: str | None = Field(description="Of the note; null until there is one.")
+    words: str = Field(description="The status words to show, such as `Processing`.")
+
+
+class Input(Reply):
+    """Text that was typed for a note."""
+
+    id: str
+    kind: Literal["clinician_summary", "observation", "dictation"]
+    text: str
+    author_id: str = Field(description="Id of who typed it, or of the platform that sent it.")
+
+
+class Inputs(Reply):
+    """What was typed for a session's note, the first text first."""
+
+    items: list[Input]
+    next_cursor: NextCursor
+
+
 class InboxItem(Reply):
     """An item of the Notes inbox."""
 
     id: str
-    kind: Literal["draft_ready", "failed", "transcript_expiring"]
+    kind: Literal["draft_ready", "failed", "transcript_expiring", "consent_withdrawn"]
     session_id: str
     note_id: str | None
     created_at: Time
     read: bool
-    reason: str | None = Field(description="With `failed`: the slug of what failed.")
+    reason: str | None = Field(
+        description="With `failed`: the slug of what failed. With `consent_withdrawn`: `consent-revoked` (what was "
+        "recorded is destroyed) or `note-signed` (the note was signed before, and stays)."
+    )
     text: str = Field(description="One plain sentence to show. It repeats nothing that was said.")
 
 
@@ -133,6 +165,7 @@ class TranscriptHeld(Reply):
 
     segments: int = Field(ge=0)
     gaps: int = Field(ge=0)
+    drafts: int = Field(0, ge=0, description="Unsigned drafts that were destroyed with it.")
 
 
 class _Receipt(Reply):

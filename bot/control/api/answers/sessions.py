@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bot.control.api.answers.base import Ms, NextCursor, Reply, Time
+from bot.control.api.answers.base import Ms, NextCursor, Reply, Sha256, Time
 from bot.events import (
     AudioState,
     BotState,
@@ -26,6 +27,10 @@ PauseReasons = Annotated[
 ]
 StatusWords = Annotated[str, Field(description="The status words to show, such as `Recording`.")]
 EndedBecause = Annotated[EndReason | None, Field(description="Why the bot's last run ended; null before.")]
+WithdrawnBy = Annotated[
+    str | None,
+    Field(description="The participant who took their consent back and had what was recorded destroyed; null: nobody."),
+]
 Samples = Annotated[int, Field(ge=0)]
 
 
@@ -36,6 +41,7 @@ class SessionParticipant(Reply):
     role: Role
     display_name: str
     consent: ConsentState
+    language: str | None = Field(description="What they read, as a BCP 47 tag; null: the session's language.")
     admitted: bool = Field(description="Let in from the waiting room.")
 
 
@@ -90,7 +96,10 @@ class SessionWarning(Reply):
 
     slug: str = Field(
         description="`audio-lost`, `ledger-open`, the session's `failure_slug`, or a warning its pages were given: "
-        "`words-set-aside` (until the transcript is ready), `disk-full`, `storage-unavailable`, `overloaded`."
+        "`words-set-aside` (until the transcript is ready), `disk-full`, `storage-unavailable`, `overloaded`, "
+        "`audio-not-kept` (what could be kept nowhere is a gap in the transcript), or, while they hold, `no-words`, "
+        "`microphone-silent`, `recognition-stalled`, `media-stalled`, `ending-alone`, `ending-silence`, `ending-soon`, "
+        "`ending-now`."
     )
     participant_id: str | None = Field(description="Whose lane; null: the whole session.")
     ms: int = Field(0, description="With `audio-lost`: how much, in milliseconds.")
@@ -131,6 +140,7 @@ class Session(Reply):
     transcript: TranscriptState
     note: NoteState
     note_id: str | None
+    withdrawn_by: WithdrawnBy
     words: StatusWords
     failure_slug: str | None = Field(
         description="Why words or note could not be made, as a problem's slug; null when nothing failed."
@@ -166,6 +176,10 @@ class JoinLink(Reply):
     role: Role
     token: str = Field(description="A session token (JWT).")
     invite_url: str = Field(description="A personal link; its code stands after the `#`, which is sent to no server.")
+    consent_url: str = Field(
+        description="A link to their own copy of what they agree to, by which they withdraw after the call; made like "
+        "the invitation, and good until 30 days after the note is signed."
+    )
 
 
 class NewSession(Reply):
@@ -237,6 +251,39 @@ class ConsentAcknowledged(Acknowledged):
 
     participant_id: str
     consent: ConsentState
+
+
+class ConsentAttested(Reply):
+    """That a clinician vouches for an answer."""
+
+    attested_by: str = Field(description="The clinician's id among the participants.")
+    date: dt.date | None = Field(description="The day it was signed; null for what was said aloud.")
+    document_id: str | None
+    until: Time | None = Field(description="When it ends; null: it holds for the session.")
+
+
+class ConsentAnswer(Reply):
+    """One answer."""
+
+    decision: Literal["granted", "declined", "revoked", "expired"]
+    method: str = Field(
+        description="`in_call`, `api` or a platform's own word; the service's: `pressed_start`, `on_file`, "
+        "`verbal_attested`."
+    )
+    text_version: str | None = Field(description="Version of the text it was given to; null where there was none.")
+    text_sha256: Sha256 | None = Field(description="Hash of exactly the text that was on the screen; null: none was.")
+    language: str | None = Field(description="Of that text.")
+    by: str = Field(description="Id of who gave it: the participant, unless `attested` says otherwise.")
+    at: Time
+    attested: ConsentAttested | None = Field(description="Null where the participant answered themselves.")
+
+
+class ConsentAnswers(Reply):
+    """What somebody answered, in order."""
+
+    participant_id: str
+    consent: ConsentState
+    answers: list[ConsentAnswer]
 
 
 class Admitted(Reply):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from bot.control.api.answers.base import Ms, Reply, Time
-from bot.control.api.answers.sessions import EndedBecause, PauseReasons, Seq, StatusWords
+from bot.control.api.answers.sessions import EndedBecause, PauseReasons, Seq, StatusWords, WithdrawnBy
 from bot.events import AudioState, BotState, CaptureState, NoteState, TranscriptState
 
 
@@ -40,6 +40,7 @@ class StateNow(Reply):
     transcript: TranscriptState = TranscriptState.ABSENT
     note: NoteState = NoteState.ABSENT
     note_id: str | None = None
+    withdrawn_by: WithdrawnBy = None
     words: StatusWords
     now_ms: Ms
     attributes: ScribeAttributes
@@ -103,6 +104,7 @@ class LiveWarning(Reply):
     slug: str
     participant_id: str | None
     since_ms: Ms
+    over: bool = Field(description="True once, when a warning that passes by itself is over.")
 
 
 class Progress(Reply):

@@ -3,7 +3,7 @@
 import { el, fill, text } from "../js/dom.js";
 import { clock } from "../js/format.js";
 import { icon } from "../js/icons.js";
-import { say } from "../js/announce.js";
+import { hush, say } from "../js/announce.js";
 
 const NEAR_END_PX = 48;
 
@@ -12,6 +12,7 @@ export class CaptionList extends HTMLElement {
   #empty;
   #latest;
   #rows = new Map();
+  #marks = new Set();
   #room = null;
   #following = true;
   #height = 0;
@@ -52,6 +53,7 @@ export class CaptionList extends HTMLElement {
     this.#room = room;
     room.captions.addEventListener("put", ({ detail }) => this.#put(detail));
     room.captions.addEventListener("remove", ({ detail }) => this.#remove(detail));
+    room.captions.addEventListener("clear", () => this.#clear());
     room.addEventListener("roster", () => this.#rename());
   }
 
@@ -61,8 +63,11 @@ export class CaptionList extends HTMLElement {
     this.#empty.hidden = this.#rows.size > 0;
   }
 
-  /** Set a mark between the captions, such as a pause. */
-  mark(words, startMs) {
+  /** Set a mark between the captions, such as a pause; `kind` of the same moment is the same mark. */
+  mark(words, startMs, kind) {
+    const key = `${kind}|${startMs}`;
+    if (this.#marks.has(key)) return;
+    this.#marks.add(key);
     const row = el("li", { class: "caption-mark" }, el("span", { text: words }));
     row.dataset.start = String(startMs);
     this.#place(row, startMs);
@@ -99,7 +104,7 @@ export class CaptionList extends HTMLElement {
     text(row.words, segment.text);
     row.node.dataset.own = String(segment.participantId === this.#room.me?.participant_id);
     row.node.dataset.final = String(segment.final);
-    if (segment.final) say(`${name}: ${segment.text}`);
+    if (segment.final && !segment.earlier) say(`${name}: ${segment.text}`);
     this.#keepUp();
   }
 
@@ -107,6 +112,15 @@ export class CaptionList extends HTMLElement {
     this.#rows.get(id)?.node.remove();
     this.#rows.delete(id);
     this.#empty.hidden = this.#rows.size > 0;
+  }
+
+  #clear() {
+    this.#rows.clear();
+    this.#marks.clear();
+    this.#list.replaceChildren();
+    this.#empty.hidden = false;
+    this.#latest.hidden = true;
+    hush("polite");
   }
 
   #place(node, startMs) {

@@ -1,5 +1,6 @@
 /** Dialogs: one question, asked once; the list of keys; focus goes back where it came from by the browser's own dialog. */
 
+import { alsoIn } from "../js/also.js";
 import { attr, el, uid } from "../js/dom.js";
 import { icon } from "../js/icons.js";
 
@@ -39,7 +40,7 @@ export function openDialog({ title, content, actions, dismissible = true, classN
     });
     document.body.append(dialog);
     dialog.showModal();
-    dialog.querySelector("h2").focus();
+    (dialog.querySelector("textarea") ?? dialog.querySelector("h2")).focus();
     showMore(words, titleId);
   });
 }
@@ -59,25 +60,30 @@ function showMore(words, titleId) {
 
 /** Ask for a text of the clinician's own; null when they let it be. */
 export function askText({ title, words, label, yes }) {
-  const boxId = uid("text");
-  const box = el("textarea", { id: boxId, rows: 8, maxlength: 50_000 });
+  const [boxId, saidId] = [uid("text"), uid("text")];
+  const box = el("textarea", { id: boxId, rows: 8, maxlength: 50_000, "aria-describedby": saidId });
+  const said = el("p", { class: "form-error", id: saidId, role: "alert", hidden: true });
+  const done = (close) => {
+    const written = box.value.trim();
+    if (written) return close(written);
+    said.textContent = "Nothing is written here yet.";
+    said.hidden = false;
+    attr(box, "aria-invalid", "true");
+    box.focus();
+  };
+  box.addEventListener("input", () => {
+    said.hidden = true;
+    attr(box, "aria-invalid", null);
+  });
   return openDialog({
     title,
     content: [
       el("p", { text: words }),
-      el("div", { class: "field" }, el("label", { for: boxId, text: label }), box),
+      el("div", { class: "field" }, el("label", { for: boxId, text: label }), box, said),
     ],
     actions: (close) => [
       el("button", { type: "button", class: "btn", on: { click: () => close(null) } }, "Cancel"),
-      el(
-        "button",
-        {
-          type: "button",
-          class: "btn btn-accent",
-          on: { click: () => (box.value.trim() ? close(box.value.trim()) : box.focus()) },
-        },
-        yes,
-      ),
+      el("button", { type: "button", class: "btn btn-accent", on: { click: () => done(close) } }, yes),
     ],
   });
 }
@@ -123,18 +129,26 @@ export function showKeys(keys) {
 
 /**
  * The question before anything is recorded. Resolves with "granted" or "declined", null when it was taken away by
- * `signal` or dismissed; `changed`: another text was shown before this one.
+ * `signal` or dismissed; `language` is what the text is written in; `changed`: another text was shown before this one.
  */
-export function askConsent({ clinic, wording, changed = false, dismissible = false, signal }) {
+export function askConsent({ clinic, wording, language = "en", changed = false, dismissible = false, signal }) {
+  const own = alsoIn(language);
   return openDialog({
     title: "May this session be written down?",
     className: "dialog-consent",
     dismissible,
     content: [
+      own && el("p", { class: "changed second", lang: language, text: own.title }),
       changed && el("p", { class: "changed", text: "This text has changed. Please read it again." }),
+      changed && own && el("p", { class: "changed", lang: language, text: own.changed }),
       el("p", { class: "second", text: clinic }),
-      wording.split(/\n{2,}/).map((paragraph) => el("p", { text: paragraph })),
-      el("p", { class: "second small" }, icon("shield", 18), "Nothing is recorded unless you agree."),
+      wording.split(/\n{2,}/).map((paragraph) => el("p", { lang: language, text: paragraph })),
+      el(
+        "p",
+        { class: "second small" },
+        icon("shield", 18),
+        el("span", {}, "Nothing is recorded unless you agree.", also(own?.nothing, language)),
+      ),
     ],
     actions: (close) => {
       signal?.addEventListener("abort", () => close(null), { once: true });
@@ -142,10 +156,23 @@ export function askConsent({ clinic, wording, changed = false, dismissible = fal
         el(
           "button",
           { type: "button", class: "btn btn-answer", on: { click: () => close("granted") } },
-          "I agree to recording",
+          answer("I agree to recording", own?.agree, language),
         ),
-        el("button", { type: "button", class: "btn btn-answer", on: { click: () => close("declined") } }, "I decline"),
+        el(
+          "button",
+          { type: "button", class: "btn btn-answer", on: { click: () => close("declined") } },
+          answer("I decline", own?.decline, language),
+        ),
       ];
     },
   });
+}
+
+/** The fixed word of an answer, and below it the same in the reader's language. */
+function answer(word, own, language) {
+  return el("span", { class: "answer" }, el("span", { text: word }), also(own, language));
+}
+
+function also(own, language) {
+  return own && el("span", { class: "also", lang: language, text: own });
 }

@@ -7,7 +7,7 @@ import { get, post } from "../js/api.js";
 import { attr, el, fill } from "../js/dom.js";
 import { dayAndTime } from "../js/format.js";
 import { icon } from "../js/icons.js";
-import { failureWords, problemWords } from "../js/words.js";
+import { failureWords, inOrder, problemWords } from "../js/words.js";
 
 const LOOK_EVERY_MS = 8_000;
 const STATES = {
@@ -18,6 +18,7 @@ const STATES = {
   amended: ["check", "Signed", "done"],
   failed: ["alert", "Could not generate", "failed"],
   discarded: ["ring", "Discarded", "idle"],
+  withdrawn: ["ring", "Consent withdrawn", "idle"],
 };
 
 export class InboxList extends HTMLElement {
@@ -53,7 +54,13 @@ export class InboxList extends HTMLElement {
         if (!item.read) this.#unread.set(item.session_id, [...(this.#unread.get(item.session_id) ?? []), item]);
       }
       this.#items = notes.filter(
-        (note) => note.state !== "absent" || note.reason || making(note) || note.session_id === this.#selected,
+        (note) =>
+          note.state !== "absent" ||
+          note.reason ||
+          note.inputs ||
+          note.withdrawn ||
+          making(note) ||
+          note.session_id === this.#selected,
       );
       await Promise.all(this.#items.map((item) => this.#learn(item.session_id)));
       this.dispatchEvent(new CustomEvent("unread", { detail: unread ?? 0 }));
@@ -80,7 +87,7 @@ export class InboxList extends HTMLElement {
     this.#lookedAt = session.id === this.#selected;
     const listed = this.#items.find((item) => item.session_id === session.id);
     const stale = listed?.state !== session.note || listed?.transcript !== session.transcript;
-    if (this.#items.length && stale) await this.refresh();
+    if (stale) await this.refresh();
     else await this.#markRead();
   }
 
@@ -120,9 +127,10 @@ export class InboxList extends HTMLElement {
   #row(item) {
     const id = item.session_id;
     const discarded = this.#sessions.get(id)?.capture === "discarded";
-    const [shape, words, tone] = discarded ? STATES.discarded : (STATES[item.state] ?? without(item));
+    const over = (item.withdrawn && STATES.withdrawn) || (discarded && STATES.discarded);
+    const [shape, words, tone] = over || (STATES[item.state] ?? without(item));
     const unread = this.#unread.has(id);
-    const failed = item.state === "failed" || (item.state === "absent" && item.reason);
+    const failed = item.state === "failed" || (item.state === "absent" && item.reason && !item.inputs);
     const link = el(
       "a",
       {
@@ -166,6 +174,7 @@ function making(item) {
 
 /** What a session says that has no note. */
 function without(item) {
+  if (item.inputs && (item.reason || !making(item))) return ["pen", "Summary kept", "ready"];
   if (item.reason) return STATES.failed;
   if (!item.ended_at) return ["half", "Not over yet", "idle"];
   return making(item) ? STATES.generating : ["ring", "Nothing recorded", "idle"];
@@ -173,7 +182,7 @@ function without(item) {
 
 /** Whose session this is: the names of those who are not clinicians. */
 export function clientOf(session) {
-  const others = session?.participants.filter((person) => person.role !== "clinician") ?? [];
+  const others = inOrder(session?.participants ?? []).filter((person) => person.role !== "clinician");
   return others.map((person) => person.display_name).join(", ") || "Session";
 }
 

@@ -3,19 +3,20 @@
 import { get } from "../js/api.js";
 import { el, text } from "../js/dom.js";
 import { icon } from "../js/icons.js";
-import { typeSummary } from "../js/summary.js";
-import { failureWords, problemWords, STEP_ORDER, stepWord } from "../js/words.js";
+import { failureWords, STEP_ORDER, stepWord } from "../js/words.js";
 import "./receipts-view.js";
 import "./tab-set.js";
 import "./transcript-view.js";
+import { wayToNote } from "./way-to-note.js";
 
 const MARKS = { done: "check", now: "half", next: "ring" };
 
 /** "Generating..." with the steps and what is done of them. {@link tell} brings it up to date. */
 export function makingView(session) {
   const done = { transcript: session.transcript === "ready", erase: session.audio === "erased", draft: false };
-  const now = STEP_ORDER.find((step) => !done[step]);
-  const steps = STEP_ORDER.map((step) => {
+  const order = stepsOf(session);
+  const now = order.find((step) => !done[step]);
+  const steps = order.map((step) => {
     const state = done[step] ? "done" : step === now ? "now" : "next";
     return el(
       "li",
@@ -25,14 +26,14 @@ export function makingView(session) {
       state === "done" && el("span", { class: "second small", text: "done" }),
     );
   });
-  const finished = STEP_ORDER.filter((step) => done[step]).length;
+  const finished = order.filter((step) => done[step]).length;
   const line = el("p", { class: "second small", role: "status" });
   const follows = "This page follows by itself. You may leave it: the note appears in your inbox.";
   const node = el(
     "div",
     { class: "card generating" },
     el("h3", { text: "Generating..." }),
-    el("progress", { max: String(STEP_ORDER.length), value: finished, "aria-label": "Steps done" }),
+    el("progress", { max: String(order.length), value: finished, "aria-label": "Steps done" }),
     el("ol", { class: "steps" }, steps),
     line,
     el("p", { class: "second", text: follows }),
@@ -46,6 +47,12 @@ export function makingView(session) {
   };
 }
 
+/** What there is to do: a note from what was typed alone has neither words to wait for nor sound to destroy. */
+function stepsOf({ transcript, audio }) {
+  const recorded = { transcript: transcript === "live" || transcript === "ready", erase: audio !== "absent" };
+  return STEP_ORDER.filter((step) => recorded[step] ?? true);
+}
+
 const NOTHING = new Set(["capture-no-audio", "audio-too-short"]);
 
 /** True for a session without a note because there was nothing to write one from: nothing failed. */
@@ -53,37 +60,34 @@ export function nothingSaid(session) {
   return NOTHING.has(session.failure_slug);
 }
 
-const made = new Map();
-
-/** Nothing was said: there is no note. The same node each time, so that what was typed meanwhile stays said. */
-export function nothingView(session) {
-  const key = `${session.id}|${session.failure_slug}`;
-  if (!made.has(key)) made.set(key, emptySession(session));
-  return made.get(key);
-}
-
-/** The clinician's own words may be kept instead. */
-function emptySession(session) {
+/** Nothing was said: there is no note, unless from what is typed. */
+export function nothingView(session, typed, acts) {
   const [title, words] = failureWords(session.failure_cause);
-  const said = el("p", { role: "status" });
-  const button = el("button", { type: "button", class: "btn" }, icon("pen", 18), el("span", { text: "Type a summary" }));
-  const kept = "It is kept with this session. Your client does not see it.";
-  button.addEventListener("click", async () => {
-    try {
-      if (!(await typeSummary(session.id, kept))) return;
-      text(said, "Your summary is kept with this session.");
-      text(button.lastChild, "Type another summary");
-    } catch (problem) {
-      text(said, `The summary was not kept. ${problemWords(problem)}`);
-    }
-  });
   return el(
     "div",
     { class: "card nothing" },
     el("h3", {}, icon("ring"), title),
     el("p", { text: `${words} There is no note.` }),
-    said,
-    el("div", { class: "row" }, button),
+    wayToNote(session, typed, acts),
+  );
+}
+
+/** Nothing was recorded: a summary can be typed, and a note made from it. */
+export function unrecordedView(session, typed, acts) {
+  const over = session.capture === "finished";
+  const call = `/call/${encodeURIComponent(session.id)}`;
+  const more = over ? null : el("a", { class: "btn", href: call }, "Return to the call");
+  const [title, words] = over
+    ? ["Nothing was recorded", "Nothing was captured in this session, so there is no note."]
+    : ["Nothing has been recorded", "A note can be made from a recording, or from a summary that you type."];
+  const ends = "Generating the note ends the session: it can be recorded no more.";
+  return el(
+    "div",
+    { class: "card nothing" },
+    el("h3", {}, icon("ring"), title),
+    el("p", { text: words }),
+    wayToNote(session, typed, acts, { more }),
+    !over && el("p", { class: "second small", text: ends }),
   );
 }
 
@@ -103,25 +107,34 @@ export async function withReceipts(session, label, body) {
 }
 
 /** Why there is no note, what was kept, and what to do next. */
-export function failedView(session, contact, again) {
+export function failedView(session, typed, contact, acts) {
   const [title, words] = failureWords(session.failure_cause);
   const kept =
     session.transcript === "ready"
       ? "The transcript is kept and can be read below."
       : session.audio === "erased" && "The sound was destroyed all the same.";
+  const tried = session.note === "failed";
   return el(
     "div",
-    { class: "card failed", role: "alert" },
-    el("h3", {}, icon("alert"), title),
-    el("p", { text: words }),
-    kept && el("p", { text: kept }),
+    { class: "card failed" },
+    el(
+      "div",
+      { role: "alert" },
+      el("h3", {}, icon("alert"), title),
+      el("p", { text: words }),
+      kept && el("p", { text: kept }),
+    ),
+    wayToNote(session, typed, acts, {
+      generate: tried ? "Try again" : "Generate Note",
+      always: tried,
+      type: "Type a summary instead",
+    }),
     el(
       "p",
       { class: "second" },
       `If it does not mend itself, contact ${contact} and give this reference: `,
       el("code", { text: session.id }),
     ),
-    el("div", { class: "row" }, el("button", { type: "button", class: "btn", on: { click: again } }, "Look again")),
   );
 }
 

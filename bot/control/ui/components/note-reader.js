@@ -6,6 +6,8 @@ import { copyText } from "../js/clipboard.js";
 import { el, fill, uid } from "../js/dom.js";
 import { fullTime, until } from "../js/format.js";
 import { icon } from "../js/icons.js";
+import { typedFor } from "../js/summary.js";
+import { takenBack } from "../js/takenback.js";
 import { problemWords } from "../js/words.js";
 import { ask } from "./dialogs.js";
 import "./evidence-panel.js";
@@ -14,13 +16,21 @@ import "./receipts-view.js";
 import { sessionHead } from "./session-head.js";
 import "./tab-set.js";
 import "./transcript-view.js";
+import { typedTexts } from "./way-to-note.js";
+
+const OF_TRANSCRIPT = [
+  "The transcript is permanently deleted at once and cannot be restored. Read it first if you still need it.",
+  "The note keeps which moments each sentence rests on, and a signed receipt says what was destroyed.",
+];
 
 export class NoteReader extends HTMLElement {
   #note = null;
   #user = null;
+  #session = null;
   #view = el("qn-note");
   #evidence = el("qn-evidence");
   #whole = el("qn-transcript");
+  #page = el("div", { class: "transcript-page" }, this.#whole);
   #receipts = el("qn-receipts");
   #tabs = el("qn-tabs");
   #trouble = el("div", { role: "alert" });
@@ -29,6 +39,7 @@ export class NoteReader extends HTMLElement {
   async show({ note, session, user }) {
     this.#note = note;
     this.#user = user;
+    this.#session = session;
     this.#view.show(note);
     this.#view.addEventListener("evidence", ({ detail }) => this.#evidence.light(detail.sentence, detail));
     this.#evidence.addEventListener("close", () => {
@@ -42,12 +53,12 @@ export class NoteReader extends HTMLElement {
     });
     this.#tabs.build("Of this session", [
       { key: "note", label: "Note", body: this.#paper() },
-      { key: "transcript", label: "Transcript", body: el("div", { class: "transcript-page" }, this.#whole) },
+      { key: "transcript", label: this.#recorded ? "Transcript" : "Typed summary", body: this.#page },
       { key: "receipts", label: "Receipts", body: el("div", { class: "receipts-page" }, this.#receipts) },
     ]);
     const banner = this.#signed ? this.#signedBanner() : this.#draftBanner();
-    fill(this, sessionHead(session, this.#actions(banner.id)), this.#trouble, banner, this.#tabs);
-    await this.#transcript();
+    fill(this, sessionHead(session, this.#actions(banner.id)), this.#trouble, this.#withdrew(), banner, this.#tabs);
+    await (this.#recorded ? this.#transcript() : this.#typed());
   }
 
   /** Walk to the next (1) or previous (-1) claim. */
@@ -63,6 +74,11 @@ export class NoteReader extends HTMLElement {
 
   get #signed() {
     return this.#note.state !== "draft";
+  }
+
+  /** False for a note from what was typed alone: there never was a transcript. */
+  get #recorded() {
+    return this.#session.transcript !== "absent";
   }
 
   // -- head and banner -----------------------------------------------------------------------------------------------
@@ -82,8 +98,18 @@ export class NoteReader extends HTMLElement {
     return el("div", { class: "reader-actions no-print" }, copy, print, !this.#signed && sign);
   }
 
+  /** Somebody took their consent back, and there is a note all the same. */
+  #withdrew() {
+    const names = takenBack(this.#session).join(" and ");
+    if (!names) return null;
+    const kept = this.#signed ? "The signed note stays." : "What was written down before is still here.";
+    return el("div", { class: "banner", data: { tone: "paused" } }, icon("alert"), el("p", {}, `${names} withdrew consent. ${kept}`));
+  }
+
   #draftBanner() {
     const at = this.#note.purge_at;
+    const closes = el("span", { class: "second", text: "Signing closes the note to changes." });
+    if (!this.#recorded) return el("div", { class: "banner", id: uid("says") }, icon("pen"), el("p", {}, closes));
     const gone = at ? `on signing, or ${until(at)} (${fullTime(at)})` : "on signing";
     return el(
       "div",
@@ -93,20 +119,20 @@ export class NoteReader extends HTMLElement {
         "p",
         {},
         `The transcript will be permanently deleted ${gone}. `,
-        el("span", { class: "second", text: "Signing closes the note to changes." }),
+        closes,
       ),
     );
   }
 
   #signedBanner() {
     const by = this.#note.signed_by === this.#user.id ? this.#user.display_name : "its clinician";
-    const words = `Signed by ${by} on ${fullTime(this.#note.signed_at)}. The note is closed to changes; `;
+    const words = `Signed by ${by} on ${fullTime(this.#note.signed_at)}. The note is closed to changes`;
     return el(
       "div",
       { class: "banner", data: { tone: "done" } },
       icon("check"),
-      el("p", { text: `${words}the transcript was permanently deleted.` }),
-      this.#receiptButton("Receipts"),
+      el("p", { text: `${words}${this.#recorded ? "; the transcript was permanently deleted" : ""}.` }),
+      this.#recorded && this.#receiptButton("Receipts"),
     );
   }
 
@@ -154,6 +180,15 @@ export class NoteReader extends HTMLElement {
     }
   }
 
+  async #typed() {
+    this.#evidence.explain("Not recorded", "Each sentence rests on the summary that was typed.");
+    try {
+      fill(this.#page, typedTexts(await typedFor(this.#session.id)));
+    } catch (problem) {
+      this.#whole.explain("The typed summary cannot be shown", problemWords(problem));
+    }
+  }
+
   #withoutTranscript(problem) {
     if (problem.slug !== "transcript-purged") {
       const title = "The transcript cannot be shown";
@@ -178,8 +213,7 @@ export class NoteReader extends HTMLElement {
       title: "Sign this note?",
       points: [
         "The note is closed to changes under your name.",
-        "The transcript is permanently deleted at once and cannot be restored. Read it first if you still need it.",
-        "The note keeps which moments each sentence rests on, and a signed receipt says what was destroyed.",
+        ...(this.#recorded ? OF_TRANSCRIPT : []),
       ],
       yes: "Sign",
       no: "Not yet",

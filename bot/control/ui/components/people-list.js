@@ -11,6 +11,7 @@ const BOT_WORDS = {
   waiting: "Waiting for consent: hears nothing",
   off: "Finishing",
 };
+const UNKNOWN = "Connection lost: what it does now cannot be seen from here";
 
 export class PeopleList extends HTMLElement {
   #room = null;
@@ -26,7 +27,7 @@ export class PeopleList extends HTMLElement {
   /** Follow a room. */
   attach(room) {
     this.#room = room;
-    for (const kind of ["roster", "devices", "streams", "welcome"]) room.addEventListener(kind, () => this.#show());
+    for (const kind of ["roster", "devices", "streams", "welcome", "connection", "state"]) room.addEventListener(kind, () => this.#show());
     room.addEventListener("levels", () => this.#measure());
     this.#show();
   }
@@ -46,7 +47,7 @@ export class PeopleList extends HTMLElement {
         row = id === "bot" ? botRow() : this.#row(id);
         this.#rows.set(id, row);
       }
-      row.show(person);
+      row.show(person, this.#room.known);
       if (this.#list.children[place] !== row.node) this.#list.insertBefore(row.node, this.#list.children[place] ?? null);
     }
   }
@@ -82,7 +83,7 @@ export class PeopleList extends HTMLElement {
       const parts = [roleWord(member.role)];
       if (waits) parts.push("in the waiting room");
       else if (!member.present) parts.push("not here");
-      else if (member.consent && member.role !== "clinician") parts.push(consentWord(member.consent));
+      else if (member.consent && member.role !== "clinician") parts.push(consentWord(member.consent, member.attested));
       if (member.absent && member.present && member.admitted) parts.push(ABSENT);
       text(about, parts.join(" · "));
       node.dataset.absent = String(Boolean(member.absent));
@@ -120,10 +121,10 @@ function botRow() {
   return {
     node,
     meter: null,
-    show(bot) {
+    show(bot, known) {
       text(name, bot.display_name);
-      text(about, BOT_WORDS[bot.state] ?? "In the call");
-      node.dataset.state = bot.state;
+      text(about, known ? (BOT_WORDS[bot.state] ?? "In the call") : UNKNOWN);
+      node.dataset.state = known ? bot.state : "unknown";
     },
   };
 }

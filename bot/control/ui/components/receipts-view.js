@@ -75,13 +75,16 @@ function removedFrom({ place, removed }, chunks, discarded) {
 
 function card(item, verdict, session) {
   const names = speakers(session);
-  const discarded = session.capture === "discarded";
+  const discarded = session.capture === "discarded" || Boolean(session.withdrawn_by);
   const { receipt } = item;
   const shape = { valid: "check", invalid: "alert", unknown: "ring" }[verdict.state];
   const lanes = receipt.held?.lanes ?? [];
+  const drafts = receipt.held?.drafts ?? 0;
   const held = lanes.length
     ? lanes.map((lane) => el("p", { text: soundHeld(lane, names) }))
-    : `${count(receipt.held?.segments ?? 0, "line")} of transcript`;
+    : [`${count(receipt.held?.segments ?? 0, "line")} of transcript`, drafts && count(drafts, "unsigned draft")]
+        .filter(Boolean)
+        .join(", ");
   return el(
     "section",
     { class: "receipt", data: { kind: item.kind, verdict: verdict.state } },

@@ -2,8 +2,8 @@
 
 import { el, fill } from "../js/dom.js";
 import { clock } from "../js/format.js";
+import { gapLineWords, oneRowEach } from "../js/gaps.js";
 import { icon } from "../js/icons.js";
-import { gapWord, pauseWhy } from "../js/words.js";
 
 export class TranscriptView extends HTMLElement {
   #lines = new Map();
@@ -79,29 +79,8 @@ export class TranscriptView extends HTMLElement {
   }
 }
 
-const TOUCHING_MS = 250;
-
-/** Pauses that follow on one another, for one reason after the other, were one pause to everybody who was there. */
-function oneRowEach(gaps) {
-  const rows = [];
-  for (const gap of [...gaps].sort((a, b) => a.start_ms - b.start_ms || a.end_ms - b.end_ms)) {
-    const before = rows.findLast((row) => row.participant_id === gap.participant_id && row.reason === gap.reason);
-    if (gap.reason !== "paused" || !before || gap.start_ms > before.end_ms + TOUCHING_MS) {
-      rows.push({ ...gap });
-      continue;
-    }
-    before.end_ms = Math.max(before.end_ms, gap.end_ms);
-    before.pause_reasons = [...new Set([...(before.pause_reasons ?? []), ...(gap.pause_reasons ?? [])])];
-  }
-  return rows;
-}
-
 function gapLine(gap, names) {
-  const who = gap.participant_id ? `${names.get(gap.participant_id) ?? "One person"}: ` : "";
-  const why = gap.reason === "paused" ? pauseWhy(gap.pause_reasons, "clinician") : "";
-  const [from, to] = [clock(gap.start_ms), clock(gap.end_ms)];
-  const when = from === to ? `at ${from}` : `${from} to ${to}`;
-  const words = `${who}${gapWord(gap.reason)}${why ? ` ${why}` : ""}, ${when}`;
+  const words = gapLineWords(gap, gap.participant_id ? (names.get(gap.participant_id) ?? "One person") : "");
   return el(
     "li",
     { class: "gap", data: { reason: gap.reason } },

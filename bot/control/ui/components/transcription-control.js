@@ -35,9 +35,10 @@ export class TranscriptionControl extends HTMLElement {
 
   /**
    * Follow the capture state. `blocked` says why pressing would do nothing right now; `awaited` are the names of those
-   * who have not answered yet.
+   * who have not answered yet; `beside` is what pressing Start means for whoever presses it; `known` is false where
+   * how it stands cannot be known: a pause can be pressed then, and nothing else.
    */
-  update({ capture, reasons, blocked = "", awaited = [] }) {
+  update({ capture, reasons, blocked = "", awaited = [], beside = "", known = true }) {
     const action = { off: "start", consent_pending: "start", capturing: "pause", paused: "resume" }[capture] ?? null;
     this.hidden = action === null;
     if (action === null) return;
@@ -46,15 +47,16 @@ export class TranscriptionControl extends HTMLElement {
     if (this.#action !== key) {
       this.#action = key;
       const look = LOOKS[action];
-      this.#button.dataset.tone = look.tone;
       fill(this.#button, icon(look.shape), el("span", { text: look.label }));
     }
+    this.#button.dataset.tone = known ? LOOKS[action].tone : "unknown";
     this.#blocked = why;
-    attr(this.#button, "aria-pressed", capture === "capturing" ? "true" : "false");
-    attr(this.#button, "title", capture === "capturing" ? "Stop transcribing" : null);
+    attr(this.#button, "aria-pressed", known ? String(capture === "capturing") : null);
+    attr(this.#button, "title", known && capture === "capturing" ? "Stop transcribing" : null);
     attr(this.#button, "aria-disabled", why ? "true" : null);
-    this.#hint.hidden = !why;
-    if (this.#hint.textContent !== why) this.#hint.textContent = why;
+    const hint = why || (capture === "off" ? beside : "");
+    this.#hint.hidden = !hint;
+    if (this.#hint.textContent !== hint) this.#hint.textContent = hint;
   }
 
   /** While an answer is awaited. */
@@ -82,6 +84,7 @@ function waiting(capture, reasons, awaited) {
   if (reasons.includes("consent")) return "Goes on when everybody has agreed";
   if (reasons.includes("clinician_absent")) return "Goes on when you are back";
   if (reasons.includes("client_absent")) return "Goes on when your client is back";
+  if (reasons.includes("storage")) return "Goes on when it can be stored";
   return "Goes on when the connection is back";
 }
 

@@ -30,9 +30,9 @@ export function say(words) {
   while (box.childElementCount > 4) box.firstElementChild.remove();
 }
 
-/** Take back what was said: it holds no more. */
-export function hush() {
-  for (const box of Object.values(regions)) box.replaceChildren();
+/** Take back what was said, in one region or in all: it holds no more. */
+export function hush(kind = null) {
+  for (const [each, box] of Object.entries(regions)) if (kind === null || each === kind) box.replaceChildren();
 }
 
 /** Say something at once: the recording state, and nothing else. */

@@ -13,6 +13,9 @@ export class Problem extends Error {
   }
 }
 
+/** Addresses that ask for nobody's credentials. */
+const OPEN = ["/v1/auth/", "/v1/join", "/v1/my-consent"];
+
 let csrf = null;
 
 /** Call the API. Raises {@link Problem}. `token` acts for one participant instead of the signed-in person. */
@@ -21,7 +24,7 @@ export async function call(method, path, { body, token, headers = {}, signal } =
   if (body !== undefined) sent["Content-Type"] = "application/json";
   if (token) sent.Authorization = `Bearer ${token}`;
   else if (method !== "GET") {
-    if (csrf === null && !path.startsWith("/v1/auth/") && !path.startsWith("/v1/join")) await me();
+    if (csrf === null && !OPEN.some((open) => path.startsWith(open))) await me();
     if (csrf) sent["X-CSRF-Token"] = csrf;
   }
   let answer;

@@ -15,6 +15,13 @@ export class BotLink extends EventTarget {
   #ice = [];
   #present = false;
   #track = null;
+  /** Whether the bot takes our sound, by its newest word; and whether somebody here is about to ask for it. */
+  #taken = true;
+  #asked = false;
+  /** Whether somebody here wants our sound to stay here, whatever the bot takes. */
+  #silenced = false;
+  #rev = 0;
+  #turning = Promise.resolve();
   #pc = null;
   #channel = null;
   #sender = null;
@@ -30,11 +37,13 @@ export class BotLink extends EventTarget {
   /** A new welcome: connections of an earlier socket are gone. */
   begin(iceServers) {
     this.#ice = iceServers;
+    this.#forget();
     this.#close();
   }
 
   /** Follow the roster. */
   setPresent(present) {
+    if (this.#present && !present) this.#forget();
     this.#present = present;
     this.#follow();
   }
@@ -42,8 +51,35 @@ export class BotLink extends EventTarget {
   /** Send this microphone (null: none, which the bot counts as absence and not as silence). */
   setTrack(track) {
     this.#track = track;
-    if (this.#sender) this.#sender.replaceTrack(track).catch(() => {});
+    if (this.#sender) this.#useTrack();
     else this.#follow();
+  }
+
+  /** The bot takes our sound from now on, or does not: what it does not take is not sent. */
+  receive({ on, rev }) {
+    if (!(rev > this.#rev)) return; // it came by the other way already
+    this.#rev = rev;
+    this.#taken = on;
+    this.#useTrack();
+  }
+
+  /** Send while `answer` is under way: it may open the gates, and whoever asked for that speaks on. */
+  async sendingUntil(answer) {
+    this.#asked = true;
+    this.#useTrack();
+    try {
+      return await answer;
+    } finally {
+      this.#asked = false;
+      this.#useTrack();
+    }
+  }
+
+  /** Nothing of us is sent while this holds. */
+  setSilenced(silenced) {
+    if (this.#silenced === silenced) return;
+    this.#silenced = silenced;
+    this.#useTrack();
   }
 
   /** Send a control message over the data channel; false while it is not open. */
@@ -83,6 +119,31 @@ export class BotLink extends EventTarget {
     this.#close();
   }
 
+  get #sends() {
+    return this.#track !== null && !this.#silenced && (this.#taken || this.#asked);
+  }
+
+  /** Let the sender do as wished, one turn after the other. No offer is needed: what is taken up again loses no time. */
+  #useTrack() {
+    const sender = this.#sender;
+    this.#turning = this.#turning.then(() => (sender === this.#sender ? this.#turn(sender) : null)).catch(() => {});
+  }
+
+  async #turn(sender) {
+    if (!sender) return;
+    const [track, on] = [this.#track, this.#sends];
+    // a track that is only taken away leaves up to a packet of sound in Chromium's encoder, which is sent when it is back
+    if (!on) await activate(sender, false);
+    if (sender.track !== track) await sender.replaceTrack(track);
+    if (on) await activate(sender, true);
+  }
+
+  #forget() {
+    this.#taken = true;
+    this.#asked = false;
+    this.#rev = 0;
+  }
+
   #follow() {
     if (!this.#present) this.#close();
     else if (!this.#pc && !this.#retry && this.#track) this.#open();
@@ -90,7 +151,8 @@ export class BotLink extends EventTarget {
 
   async #open() {
     const pc = (this.#pc = new RTCPeerConnection({ iceServers: this.#ice }));
-    this.#sender = pc.addTransceiver(this.#track, { direction: "sendonly" }).sender;
+    const sendEncodings = [{ active: this.#sends }];
+    this.#sender = pc.addTransceiver(this.#track, { direction: "sendonly", sendEncodings }).sender;
     const channel = (this.#channel = pc.createDataChannel(LABEL));
     channel.addEventListener("message", (event) => this.#message(event.data));
     let offered = false;
@@ -151,4 +213,12 @@ export class BotLink extends EventTarget {
   #tell(state) {
     this.dispatchEvent(new CustomEvent("state", { detail: state }));
   }
+}
+
+async function activate(sender, on) {
+  const parameters = sender.getParameters();
+  const [encoding] = parameters.encodings;
+  if (!encoding || encoding.active === on) return;
+  encoding.active = on;
+  await sender.setParameters(parameters);
 }

@@ -1,13 +1,14 @@
 /** A call as a page holds it: socket, people, bot, devices and captions, joined together. No element is touched here. */
 
+import { call } from "./api.js";
 import { BotLink } from "./botlink.js";
-import { CaptionStore } from "./captions.js";
 import { Control } from "./control.js";
 import { Devices } from "./devices.js";
 import { LevelReader } from "./levels.js";
 import { Mesh } from "./mesh.js";
 import { Reach } from "./reach.js";
 import { RoomSocket } from "./room.js";
+import { Said } from "./said.js";
 
 const BOT = "bot";
 const SERVER_LEVEL_MS = 1_000;
@@ -15,9 +16,9 @@ const LEVELS_MS = 120;
 const LOOK_EVERY_MS = 1_000;
 
 /**
- * Events, each without detail unless said: `welcome roster state ledger connection streams devices levels reach`,
- * `progress` and `warning` (detail: the message), `problem` (detail: the problem with something a person did), `gone`
- * (detail: why we are out).
+ * Events, each without detail unless said: `welcome roster state ledger connection streams devices levels reach held`,
+ * `gaps`, `progress` and `warning` (detail: the message), `problem` (detail: the problem with something a person did),
+ * `gone` (detail: why we are out).
  */
 export class CallRoom extends EventTarget {
   welcome = null;
@@ -30,9 +31,9 @@ export class CallRoom extends EventTarget {
   botState = "none";
   connection = "connecting";
   devices = new Devices();
-  captions = new CaptionStore();
   /** Wall-clock time at which the call's clock showed 0, in ms since 1970. */
   originMs = null;
+  #token;
   #socket;
   #mesh;
   #bot;
@@ -40,18 +41,28 @@ export class CallRoom extends EventTarget {
   #levels = new Map();
   #readers = new Map();
   #reach = new Reach();
+  #said;
+  /** Whether a state came since we are connected. */
+  #told = false;
+  #left = false;
   #timers = [];
 
   constructor(sessionId, token) {
     super();
     this.sessionId = sessionId;
-    this.#socket = new RoomSocket(sessionId, token);
+    this.#token = token;
+    this.#socket = new RoomSocket(sessionId, token, () => this.#control.owed);
     this.#mesh = new Mesh((to, data) => this.#socket.send({ type: "signal", to, data }));
     this.#bot = new BotLink((data) => this.#socket.send({ type: "signal", to: BOT, data }));
-    this.#control = new Control(sessionId, [
-      (message) => this.#bot.say(message),
-      (message) => this.#socket.send(message),
-    ]);
+    const ways = [(message) => this.#bot.say(message), (message) => this.#socket.send(message)];
+    this.#control = new Control(sessionId, ways, () => this.connection === "open");
+    this.#control.addEventListener("held", () => this.#held());
+    this.#control.addEventListener("refused", ({ detail }) => this.#trouble(detail));
+    this.#said = new Said(sessionId, () => {
+      this.#tell("gaps");
+      this.#tell("ledger");
+    });
+    this.#bot.setSilenced(this.#control.silenced);
     this.#socket.addEventListener("message", ({ detail }) => this.#take(detail));
     this.#socket.addEventListener("status", ({ detail }) => this.#connected(detail));
     this.#mesh.addEventListener("stream", ({ detail }) => this.#stream(detail));
@@ -68,7 +79,7 @@ export class CallRoom extends EventTarget {
     });
     this.devices.addEventListener("change", () => this.#useTracks());
     this.devices.addEventListener("level", ({ detail }) => (this.ownLevel = detail));
-    addEventListener("pagehide", this.#left);
+    addEventListener("pagehide", this.#hidden);
     addEventListener("online", this.#online);
   }
 
@@ -83,25 +94,52 @@ export class CallRoom extends EventTarget {
 
   /** Use a new token after a refusal. */
   renew(token) {
+    this.#token = token;
     this.#socket.renew(token);
   }
 
-  /** Take the seat back that another page took. */
-  takeBack() {
-    this.#socket.start();
-  }
-
-  /** Leave: connections, camera and microphone are let go. */
+  /** Leave: connections, camera and microphone are let go. What is still to be told is told first. */
   leave() {
-    removeEventListener("pagehide", this.#left);
+    this.#left = true;
+    removeEventListener("pagehide", this.#hidden);
     removeEventListener("online", this.#online);
     for (const timer of this.#timers) clearInterval(timer);
     this.#mesh.close();
     this.#bot.close();
-    this.#socket.stop();
+    if (!this.owes) this.#socket.stop();
+    this.#said.forget();
     this.devices.close();
     for (const reader of this.#readers.values()) reader.close();
     this.#readers.clear();
+  }
+
+  /** True while the pages know how the recording stands: connected, and told since. */
+  get known() {
+    return this.connection === "open" && this.#told;
+  }
+
+  /** What shuts the recording, was asked for here and has no answer yet: see {@link Control}. */
+  get held() {
+    return this.#control.held;
+  }
+
+  /** True while it must still be told, and can be. */
+  get owes() {
+    return this.#control.owes && this.connection !== "replaced" && this.connection !== "refused";
+  }
+
+  /** Let what is held be. */
+  cancel(word) {
+    this.#control.cancel(word);
+  }
+
+  /** Stretches that are missing from what was captured, as far as they are stored. */
+  get gaps() {
+    return this.#said.gaps;
+  }
+
+  get captions() {
+    return this.#said.captions;
   }
 
   get me() {
@@ -135,10 +173,12 @@ export class CallRoom extends EventTarget {
     return this.roster.members.some((m) => m.admitted && m.present && (m.role === "client" || m.role === "guardian"));
   }
 
-  /** Start, pause, resume, finish, discard. Resolves with the ack. */
-  capture(action) {
-    const seq = action === "start" || action === "resume" ? { seq: this.state?.seq } : {};
-    return this.#control.send(action, seq);
+  /** Start, pause, resume, finish, discard; `read` is the version of what stood beside Start. Resolves with the ack. */
+  capture(action, read = "") {
+    const opens = action === "start" || action === "resume";
+    const consent = action === "start" && read ? { consent: { text_version: read } } : {};
+    const ack = this.#control.send(action, { ...(opens && { seq: this.state?.seq }), ...consent });
+    return opens && this.state?.capture === "paused" ? this.#bot.sendingUntil(ack) : ack;
   }
 
   /** Whose connection does not come up, by id (`bot` too), and what is known of why. */
@@ -169,6 +209,23 @@ export class CallRoom extends EventTarget {
     }
   }
 
+  /** Withdraw, and have everything destroyed that was recorded so far in this session. */
+  destroyRecorded() {
+    return this.#control.send("consent", { consent: { decision: "revoked", destroy: true } });
+  }
+
+  /** The link to our own copy of what we agreed to: whose it is, and what it is asked for with. */
+  get copyKey() {
+    return [this.sessionId, this.me.participant_id, this.#token];
+  }
+
+  /** Attest that somebody else agreed aloud, in this call. */
+  attestAloud(participantId) {
+    const people = `/v1/sessions/${encodeURIComponent(this.sessionId)}/participants`;
+    const body = { decision: "granted", method: "verbal_attested", message_id: crypto.randomUUID() };
+    return call("PUT", `${people}/${encodeURIComponent(participantId)}/consent`, { body, token: this.#token });
+  }
+
   admit(participantId) {
     return this.#socket.send({ type: "admit", participant_id: participantId });
   }
@@ -191,7 +248,7 @@ export class CallRoom extends EventTarget {
     return this.originMs === null ? null : this.originMs + ms;
   }
 
-  #left = () => this.leave();
+  #hidden = () => this.leave();
 
   #online = () => {
     for (const id of [...this.missing.keys()]) this.tryAgain(id);
@@ -210,6 +267,11 @@ export class CallRoom extends EventTarget {
 
   #connected({ status, problem }) {
     this.connection = status;
+    if (status !== "open") {
+      this.#told = false;
+      this.#control.lost();
+    }
+    if (this.#left) return;
     if (status === "replaced" || status === "refused") {
       this.dispatchEvent(new CustomEvent("gone", { detail: { status, problem } }));
     }
@@ -217,6 +279,9 @@ export class CallRoom extends EventTarget {
   }
 
   #take(message) {
+    if (message.type === "welcome") this.#control.back();
+    if (message.type === "ack") this.#control.take(message);
+    if (this.#left) return;
     switch (message.type) {
       case "welcome":
         this.welcome = message;
@@ -227,22 +292,22 @@ export class CallRoom extends EventTarget {
         this.#tell("welcome");
         break;
       case "roster":
-        this.roster = { members: message.members ?? [], bot: message.bot ?? null };
-        this.#follow();
+        this.#follow(message);
         this.#tell("roster");
         break;
       case "state":
         if (this.state && message.seq < this.state.seq) break;
-        this.state = message;
-        if (message.capture !== "off") this.originMs = Date.now() - message.now_ms;
-        this.#tell("state");
+        this.#stands(message);
         break;
       case "signal":
         if (message.from === BOT) this.#bot.take(message.data);
         else this.#mesh.take(message.from, message.data);
         break;
+      case "receive":
+        this.#bot.receive(message);
+        break;
       case "caption":
-        this.captions.take(message);
+        this.#said.take(message);
         break;
       case "levels":
         for (const [id, level] of Object.entries(message.levels)) {
@@ -256,23 +321,44 @@ export class CallRoom extends EventTarget {
       case "lag":
         this.lagMs = message.lag_ms;
         break;
-      case "ack":
-        this.#control.take(message);
-        break;
       case "progress":
       case "warning":
         this.dispatchEvent(new CustomEvent(message.type, { detail: message }));
         break;
       case "problem":
         // signalling goes on by itself: a candidate for somebody who has just left is nobody's doing
-        if (this.connection === "open" && message.answers !== "signal")
-          this.dispatchEvent(new CustomEvent("problem", { detail: message.problem }));
+        if (this.connection === "open" && message.answers !== "signal") this.#trouble(message.problem);
         break;
       default:
     }
   }
 
-  #follow() {
+  /** How the recording stands. */
+  #stands(state) {
+    const first = !this.#told;
+    this.state = state;
+    this.#told = this.connection === "open";
+    if (state.capture !== "off") this.originMs = Date.now() - state.now_ms;
+    this.#said.belongsTo(this.me?.role, this.#token);
+    this.#said.stands(state, first);
+    this.#tell("state");
+  }
+
+  #held() {
+    this.#bot.setSilenced(this.#control.silenced);
+    if (this.#left && !this.owes) this.#socket.stop();
+    this.#tell("held");
+  }
+
+  #trouble(problem) {
+    this.dispatchEvent(new CustomEvent("problem", { detail: problem }));
+  }
+
+  #follow({ members = [], bot = null }) {
+    const absent = this.roster.members.filter((member) => member.absent).map((member) => member.participant_id);
+    this.roster = { members, bot };
+    const back = absent.some((id) => !this.member(id)?.absent);
+    if (back) this.#said.returned();
     if (!this.admitted || !this.me) return;
     this.#mesh.sync(this.others.filter((m) => m.admitted && m.present).map((m) => m.participant_id));
     this.#bot.setPresent(this.roster.bot !== null);

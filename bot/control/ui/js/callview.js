@@ -13,10 +13,12 @@ import { sayNow } from "./announce.js";
 import { cameraHelp, microphoneHelp } from "./devicehelp.js";
 import { attr, el, fill, need, text, uid } from "./dom.js";
 import { timeOfDay } from "./format.js";
+import { gapLineWords, oneRowEach } from "./gaps.js";
 import { icon } from "./icons.js";
 import { setTab } from "./status.js";
 import { Unheard } from "./unheard.js";
-import { NOT_RECORDING, pauseWhy, warningWords } from "./words.js";
+import { Warnings } from "./warnings.js";
+import { CONNECTION_LOST, interruptedWords, NOT_RECORDING, pauseWhy, shownStatus } from "./words.js";
 
 const WIDE = matchMedia("(min-width: 900px)");
 
@@ -163,37 +165,53 @@ export class CallView {
   #follow() {
     const room = this.#room;
     room.addEventListener("state", () => this.#state());
-    room.addEventListener("roster", () => room.state && this.#pill());
+    room.addEventListener("roster", () => room.known && this.#pill());
+    room.addEventListener("gaps", () => this.#gaps());
     room.addEventListener("devices", () => this.#devices());
     room.addEventListener("connection", () => this.#connection());
-    room.addEventListener("warning", ({ detail }) => this.#warning(detail));
     WIDE.addEventListener("change", () => this.setPanel(WIDE.matches));
     addEventListener("pageshow", (event) => event.persisted && location.reload());
     new Unheard(room, this.notices);
+    new Warnings(room, this.notices);
     this.#devices();
     setTab(NOT_RECORDING, this.#page);
   }
 
   #state() {
     const room = this.#room;
+    if (!room.known) return;
     const { state } = room;
+    const [word] = shownStatus(state.words);
     const detail = this.#pill().join(", ");
-    setTab(state.words, this.#page);
-    const key = `${state.words}|${state.pause_reasons}`;
-    if (this.#said === null && state.words === NOT_RECORDING) this.#said = key;
-    if (this.#said !== key) {
-      if (state.words === "Paused") this.captions.mark(`Paused ${detail}`.trim(), state.since_ms);
-      else if (state.words === "Recording") this.captions.mark(`Recording ${detail}`.trim(), state.since_ms);
-      sayNow(detail ? `${state.words}, ${detail}` : state.words);
-    }
+    setTab(word, this.#page);
+    if (state.words === "Paused") this.captions.mark(`Paused ${detail}`.trim(), state.since_ms, "paused");
+    else if (state.words === "Recording") this.captions.mark(`Recording ${detail}`.trim(), state.since_ms, "recording");
+    this.#say(`${word}|${state.pause_reasons}`, detail ? `${word}, ${detail}` : word);
+  }
+
+  /** Say how the recording stands when that is another thing than before; that it is off goes without saying. */
+  #say(key, words) {
+    if (this.#said === key) return;
+    if (this.#said !== null || words !== NOT_RECORDING) sayNow(words);
     this.#said = key;
   }
 
   #pill() {
     const { state } = this.#room;
-    const details = this.#detailsOf(state);
-    this.header.pill.show(state.words, ...details);
+    const [word, ...more] = shownStatus(state.words);
+    const details = more.length ? more : this.#detailsOf(state);
+    this.header.pill.show(word, ...details);
     return details;
+  }
+
+  /** What is missing stands between the captions; what was seen as it happened stands there already. */
+  #gaps() {
+    const room = this.#room;
+    for (const gap of oneRowEach(room.gaps)) {
+      const name = gap.participant_id ? room.nameOf(gap.participant_id) : "";
+      const kind = gap.participant_id ? `${gap.reason}|${gap.participant_id}` : gap.reason;
+      this.captions.mark(gapLineWords(gap, name), gap.start_ms, kind);
+    }
   }
 
   /** Since when, and why. */
@@ -248,24 +266,21 @@ export class CallView {
   }
 
   #connection() {
-    const { connection } = this.#room;
-    if (connection === "lost") {
-      this.notices.put("connection", {
-        tone: "warn",
-        shape: "torn",
-        title: "The connection is interrupted",
-        words: "Trying again by itself. Recording is not changed by this.",
-      });
-    } else this.notices.drop("connection");
-  }
-
-  #warning({ slug, participant_id: id }) {
-    const who = id ? `${this.#room.nameOf(id)}: ` : "";
-    this.notices.put(`warning-${slug}-${id ?? ""}`, {
+    const room = this.#room;
+    if (room.known) return;
+    if (room.connection !== "lost") {
+      if (room.connection === "open") this.notices.drop("connection");
+      return;
+    }
+    this.header.pill.show(CONNECTION_LOST);
+    setTab(CONNECTION_LOST, this.#page);
+    this.#say(CONNECTION_LOST, CONNECTION_LOST);
+    this.showLedger("");
+    this.notices.put("connection", {
       tone: "warn",
       shape: "torn",
-      title: `${who}${warningWords(slug)}`,
-      closable: true,
+      title: "The connection is interrupted",
+      words: interruptedWords(room.me?.role),
     });
   }
 
@@ -302,17 +317,4 @@ export function showButton(button, shape, label) {
   button.dataset.shown = `${shape}|${label}`;
   button.title = label;
   fill(button, icon(shape, 22), el("span", { class: "bar-label", text: label }));
-}
-
-/** The room's account as one sentence: "31:20 captured, 2:05 paused, nothing lost". */
-export function ledgerSentence(lanes, clock, lagMs = 0) {
-  const accounts = Object.values(lanes);
-  if (!accounts.length) return "";
-  const most = (part) => Math.max(...accounts.map((lane) => lane[part] ?? 0));
-  const parts = [`${clock(most("captured_ms"))} captured`];
-  if (most("paused_ms") >= 1000) parts.push(`${clock(most("paused_ms"))} paused`);
-  if (most("withheld_ms") >= 1000) parts.push(`${clock(most("withheld_ms"))} waiting for consent`);
-  parts.push(most("lost_ms") >= 1000 ? `${clock(most("lost_ms"))} lost on the way` : "nothing lost");
-  if (lagMs > 0) parts.push(`words ${Math.round(lagMs / 1000)} s behind, none lost`);
-  return parts.join(", ");
 }

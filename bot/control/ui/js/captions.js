@@ -2,9 +2,24 @@
 
 const KEPT = 400;
 
-/** Events: `put` (detail: the segment) and `remove` (detail: its id). */
+/** Events: `put` (detail: the segment), `remove` (detail: its id) and `clear`. */
 export class CaptionStore extends EventTarget {
   #segments = new Map();
+
+  /** Take the finals that the transcript holds; those that are here already stay as they are. */
+  load(segments) {
+    for (const { id, participant_id, start_ms, end_ms, text } of segments.slice(-KEPT)) {
+      if (this.#segments.get(id)?.final) continue;
+      this.take({ segment_id: id, rev: Infinity, final: true, participant_id, start_ms, end_ms, text, earlier: true });
+    }
+  }
+
+  /** Nothing that was said is held any more. */
+  clear() {
+    if (!this.#segments.size) return;
+    this.#segments.clear();
+    this.dispatchEvent(new Event("clear"));
+  }
 
   /** Take a caption message; an older revision or a repeated final changes nothing. */
   take(message) {
@@ -23,13 +38,15 @@ export class CaptionStore extends EventTarget {
       startMs: message.start_ms,
       endMs: message.end_ms,
       text: message.text.trim(),
+      /** Said before this page was there, or while it was away. */
+      earlier: message.earlier === true,
     };
     this.#segments.set(segment.id, segment);
     this.dispatchEvent(new CustomEvent("put", { detail: segment }));
     if (this.#segments.size > KEPT) {
-      const [oldest] = this.#segments.keys();
-      this.#segments.delete(oldest);
-      this.dispatchEvent(new CustomEvent("remove", { detail: oldest }));
+      const oldest = [...this.#segments.values()].reduce((one, other) => (other.startMs < one.startMs ? other : one));
+      this.#segments.delete(oldest.id);
+      this.dispatchEvent(new CustomEvent("remove", { detail: oldest.id }));
     }
   }
 }

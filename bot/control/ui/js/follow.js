@@ -2,7 +2,8 @@
 
 import { get } from "./api.js";
 
-const SETTLED = new Set(["draft", "signed", "amended", "discarded"]);
+/** A draft is followed on: it is taken away when somebody withdraws their consent. */
+const SETTLED = new Set(["signed", "amended", "discarded"]);
 const LOOK_EVERY_MS = 4_000;
 
 /** Follow a session. `onState` gets the whole session whenever it may have changed. Returns the function that ends it. */

@@ -9,9 +9,10 @@ export function clock(ms) {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${seconds}` : `${minutes}:${seconds}`;
 }
 
-const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const TIME = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const WHOLE_DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
 
 /** The time of day of a Date or an RFC 3339 text. */
@@ -30,6 +31,11 @@ export function dayAndTime(at) {
 /** Date and time in full. */
 export function fullTime(at) {
   return FULL.format(new Date(at));
+}
+
+/** A day without a time, from `YYYY-MM-DD`. */
+export function plainDay(day) {
+  return WHOLE_DAY.format(new Date(`${day}T12:00`));
 }
 
 /** Date and time to the second, with the zone. */

@@ -31,8 +31,26 @@ export const invitation = {
   keep: (sessionId, value) => write(key("invitation", sessionId), value),
 };
 
+/** The link to somebody's own copy of what they agreed to: only a hash of its code is stored. */
+export const ownCopy = {
+  of: (sessionId, participantId) => read(key("copy", `${sessionId}.${participantId}`)),
+  keep: (sessionId, participantId, value) => write(key("copy", `${sessionId}.${participantId}`), value),
+};
+
+/** The code of one's own copy that is open in this tab. */
+export const copyCode = {
+  of: (sessionId) => read(key("copycode", sessionId)),
+  keep: (sessionId, value) => write(key("copycode", sessionId), value),
+};
+
 /** "yes" while recording is to start as soon as the client is here. */
 export const transcribe = {
   of: (sessionId) => read(key("transcribe", sessionId)) === "yes",
   keep: (sessionId, wanted) => write(key("transcribe", sessionId), wanted ? "yes" : null),
+};
+
+/** Control messages that shut something and have no answer yet. */
+export const unsent = {
+  of: (sessionId) => JSON.parse(read(key("unsent", sessionId)) ?? "[]"),
+  keep: (sessionId, messages) => write(key("unsent", sessionId), messages.length ? JSON.stringify(messages) : null),
 };

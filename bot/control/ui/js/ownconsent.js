@@ -1,10 +1,16 @@
 /** One's own consent: the question, a yes to exactly the text that was read, and taking it back with one press. */
 
 import { askConsent, openDialog } from "../components/dialogs.js";
+import { sureToDestroy, whatItMeans } from "./destroying.js";
 import { el, keep } from "./dom.js";
+import { icon } from "./icons.js";
+import { openCopy } from "./keepcopy.js";
+import { attestedWords, HELD } from "./words.js";
 
 const OVER = new Set(["finished", "discarded"]);
 const NO = new Set(["declined", "revoked"]);
+/** They agreed at some time. */
+export const AGREED = new Set(["granted", "revoked", "expired"]);
 
 export class OwnConsent {
   #room;
@@ -12,7 +18,7 @@ export class OwnConsent {
   #question = null;
   #wanted = false;
   /** What one can do about it now. */
-  box = el("div", { class: "own-consent", tabindex: "-1" });
+  box = el("div", { class: "own-consent", role: "group", "aria-label": "Your consent", tabindex: "-1" });
 
   /** `answered` is told how each answer went: with the problem, or with null before it is sent. */
   constructor(room, answered) {
@@ -30,8 +36,21 @@ export class OwnConsent {
     if (open && (consent === "requested" || this.#wanted)) this.#ask();
     else this.close();
     const had = this.box.contains(document.activeElement);
-    keep(this.box, `${consent}|${over}|${open}`, () => this.#standing(consent, over, open));
+    const vouched = consent === "granted" ? attestedWords(mine.attested) : "";
+    const held = this.#held;
+    keep(this.box, `${consent}|${over && state.capture}|${open}|${vouched}|${held}`, () =>
+      held && !over ? this.#untold(held) : this.#standing(consent, over, open, vouched),
+    );
     if (had && !this.box.contains(document.activeElement)) this.#focus();
+  }
+
+  /** A no that was given here and has no answer yet. */
+  get #held() {
+    return ["destroy", "revoked", "declined"].find((no) => this.#room.held.has(no)) ?? "";
+  }
+
+  #untold(no) {
+    return el("span", { class: "second", role: "status" }, icon("torn", 18), el("span", { text: HELD[no] }));
   }
 
   /** The button that was pressed may be gone: what stands there now has the keyboard. */
@@ -45,13 +64,27 @@ export class OwnConsent {
     this.#question = null;
   }
 
-  #standing(consent, over, open) {
-    if (over) return el("span", { class: "second", text: "Recording has ended." });
-    if (consent === "granted") return button("Withdraw consent", () => this.#withdraw());
+  #standing(consent, over, open, vouched) {
+    if (over) return this.#ended(consent);
+    if (consent === "granted") {
+      const said = vouched && el("span", { class: "second small", text: vouched });
+      return [said, button("Withdraw consent", () => this.#withdraw())];
+    }
     const said = consent === "declined" ? "You declined." : "You withdrew consent.";
-    if (NO.has(consent) && open)
-      return [el("span", { class: "second", text: said }), button("I agree to recording", () => this.#reconsider())];
+    if (NO.has(consent) && open) {
+      const agree = button("I agree to recording", () => this.#reconsider());
+      const destroy = consent === "revoked" && button("Destroy what was recorded", () => this.#destroy());
+      return [el("span", { class: "second", text: said }), agree, destroy];
+    }
     return consent === "declined" ? el("span", { class: "second", text: `${said} Nothing is recorded.` }) : [];
+  }
+
+  /** What is over can still be read again, and taken back: by one's own link. */
+  #ended(consent) {
+    const gone = this.#room.state.capture === "discarded";
+    const words = gone ? "Recording has ended, and nothing of it is kept." : "Recording has ended.";
+    const copy = AGREED.has(consent) && button("What you agreed to", () => openCopy(...this.#room.copyKey));
+    return [el("span", { class: "second", text: words }), copy];
   }
 
   /** After a no the text is read again before a yes. */
@@ -70,6 +103,7 @@ export class OwnConsent {
     const answer = await askConsent({
       clinic: clinic.name,
       wording: wording.text,
+      language: wording.language,
       changed,
       dismissible: this.#wanted,
       signal: question.taken.signal,
@@ -78,10 +112,17 @@ export class OwnConsent {
     if (answer === "granted" && current) await this.#answer("granted", question.version);
     // a no counts whatever was read; one that stands already needs no second
     if (answer === "declined" && !NO.has(this.#room.mine?.consent)) await this.#answer("declined", question.version);
+    if (answer !== null) this.#stay();
     if (this.#question !== question) return;
     this.#question = null;
     this.#wanted = false;
     this.show();
+  }
+
+  /** The question is gone, and had the keyboard. Not on a button: a key that is still down would press it. */
+  #stay() {
+    const nowhere = document.activeElement === document.body;
+    if (nowhere && this.box.isConnected && !document.querySelector("dialog[open]")) this.box.focus();
   }
 
   async #answer(decision, version) {
@@ -98,23 +139,41 @@ export class OwnConsent {
   async #withdraw() {
     await this.#answer("revoked");
     if (this.#room.mine?.consent !== "revoked") return;
-    await openDialog({
+    const wanted = await openDialog({
       title: "Recording has stopped",
       content: [
-        el("p", { text: "From the moment you pressed, nothing you say is recorded. The sound itself is destroyed." }),
-        el("p", {
-          text: "What was written down before is still there. Your clinician sees that you withdrew, and can destroy it now: if you want that, say so.",
-        }),
-        el("p", { text: "Your session goes on just the same." }),
+        el("p", { text: "From the moment you pressed, nothing you say is recorded. Your session goes on just the same." }),
+        el("p", { text: "What was recorded before is still there. You can have it destroyed, now or later:" }),
+        whatItMeans(),
       ],
-      actions: (close) =>
+      actions: (close) => [
+        el(
+          "button",
+          { type: "button", class: "btn btn-danger", on: { click: () => close("destroy") } },
+          "Destroy what was recorded",
+        ),
         el(
           "button",
           { type: "button", class: "btn btn-accent", on: { click: () => close(null) } },
           "Back to the session",
         ),
+      ],
     });
+    if (wanted === "destroy") await this.#tellDestroy();
     if (this.box.isConnected && !document.querySelector("dialog[open]")) this.#focus();
+  }
+
+  async #destroy() {
+    if (await sureToDestroy()) await this.#tellDestroy();
+  }
+
+  async #tellDestroy() {
+    this.#answered(null);
+    try {
+      await this.#room.destroyRecorded();
+    } catch (problem) {
+      this.#answered(problem);
+    }
   }
 }
 

@@ -15,6 +15,7 @@ const BACKOFF_MS = [300, 800, 1_500, 3_000, 5_000, 8_000];
 export class RoomSocket extends EventTarget {
   #sessionId;
   #token;
+  #owed;
   #socket = null;
   #tries = 0;
   #retry = null;
@@ -22,10 +23,12 @@ export class RoomSocket extends EventTarget {
   #pong = null;
   #refusal = null;
 
-  constructor(sessionId, token) {
+  /** `owed` gives the control messages that shut something and have no answer yet: they go with the hello. */
+  constructor(sessionId, token, owed = () => []) {
     super();
     this.#sessionId = sessionId;
     this.#token = token;
+    this.#owed = owed;
     this.status = "connecting";
     addEventListener("online", this.#now);
     document.addEventListener("visibilitychange", this.#now);
@@ -41,7 +44,9 @@ export class RoomSocket extends EventTarget {
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(address, ["quietnote.room.v1"]);
     this.#socket = socket;
-    socket.addEventListener("open", () => socket.send(JSON.stringify({ type: "hello", token: this.#token })));
+    socket.addEventListener("open", () =>
+      socket.send(JSON.stringify({ type: "hello", token: this.#token, held: this.#owed() })),
+    );
     socket.addEventListener("message", (event) => socket === this.#socket && this.#take(event.data));
     socket.addEventListener("close", (event) => socket === this.#socket && this.#closed(event.code));
   }

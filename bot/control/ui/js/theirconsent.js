@@ -1,5 +1,6 @@
 /** What the others answered, as the clinician is told of it, and what can be done about a no. */
 
+import { ask } from "../components/dialogs.js";
 import { typeSummary } from "./summary.js";
 
 const OVER = new Set(["finished", "discarded"]);
@@ -38,10 +39,53 @@ export class TheirConsent {
     if (state && state.bot !== "absent") this.#asked = true;
   }
 
-  #noticeOf({ consent, present, display_name: name }, state) {
+  #noticeOf(member, state) {
+    if (this.#room.known === false) return null;
+    const { consent, present, display_name: name } = member;
+    if (state?.withdrawn_by === member.participant_id) return this.#destroyed(name);
     if (consent === "revoked" && STOPPED.has(state?.capture)) return this.#withdrew(name);
+    if (this.#mayAttest(member, state)) return this.#unanswered(member);
     const declined = consent === "declined" && present && this.#asked;
     return declined && !OVER.has(state?.capture) ? this.#declined(name, state) : null;
+  }
+
+  #mayAttest({ consent, present, admitted, role }, state) {
+    const here = present && admitted && role !== "clinician" && UNANSWERED.has(consent);
+    return here && this.#asked && !OVER.has(state?.capture) && this.#room.welcome?.clinic.verbal_attested;
+  }
+
+  #unanswered({ participant_id: id, display_name: name }) {
+    return {
+      tone: "info",
+      shape: "half",
+      title: `${name} is being asked`,
+      words: "If they say yes aloud in this call, you can attest that here.",
+      actions: [{ label: "They agreed aloud", name: `${name} agreed aloud`, act: () => this.#attest(id, name) }],
+    };
+  }
+
+  async #attest(id, name) {
+    const sure = await ask({
+      title: `Did ${name} say yes, aloud, in this call?`,
+      points: ["It is recorded that you attest it, with your name and the time.", "They see it, and can take it back."],
+      yes: "Yes, I attest it",
+      no: "Not yet",
+    });
+    if (!sure) return;
+    try {
+      await this.#room.attestAloud(id);
+    } catch (problem) {
+      this.#acts.trouble(problem);
+    }
+  }
+
+  #destroyed(name) {
+    return {
+      tone: "warn",
+      title: `${name} withdrew consent and had the recording destroyed`,
+      words: "Its sound, its words and any unsigned draft are gone; the receipts say so. The call itself goes on.",
+      closable: true,
+    };
   }
 
   #withdrew(name) {
@@ -69,7 +113,7 @@ export class TheirConsent {
     return {
       ...shown,
       words: kept
-        ? "Nothing is recorded. Your summary is kept with this session."
+        ? "Nothing is recorded. Your summary is kept with this session. In Notes you can generate a note from it."
         : "Nothing is recorded. The session goes on as usual.",
       actions: [{ label: kept ? "Type another summary" : "Type a summary instead", act: () => this.#typeSummary() }],
     };

@@ -16,7 +16,7 @@ export class Unheard {
   constructor(room, notices) {
     this.#room = room;
     this.#notices = notices;
-    for (const kind of ["roster", "reach", "state", "devices"])
+    for (const kind of ["roster", "reach", "state", "devices", "connection"])
       room.addEventListener(kind, () => {
         this.#showAbsent();
         this.#showMissing();
@@ -26,6 +26,10 @@ export class Unheard {
   /** The bot has no sound of somebody, which it tells everybody. */
   #showAbsent() {
     const room = this.#room;
+    if (!room.known) {
+      for (const id of this.#absent) this.#notices.drop(`absent-${id}`);
+      return;
+    }
     const absent = room.roster.members.filter((member) => member.absent && member.present && member.admitted);
     for (const id of this.#absent) {
       if (absent.some((member) => member.participant_id === id)) continue;

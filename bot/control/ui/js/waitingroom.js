@@ -5,7 +5,7 @@ import "../components/notice-list.js";
 import { cameraHelp, microphoneHelp } from "./devicehelp.js";
 import { el, fill, keep, text } from "./dom.js";
 import { icon } from "./icons.js";
-import { calledFor, inOrder } from "./words.js";
+import { calledFor, HELD, inOrder } from "./words.js";
 
 const LOST = "The connection is interrupted. Trying again by itself…";
 const NO_PROGRAM = (clinician) =>
@@ -51,7 +51,10 @@ export class WaitingRoom {
 
   /** Say how things stand. */
   show() {
-    const { welcome, connection, others } = this.#room;
+    const { welcome, connection, others, held } = this.#room;
+    const untold = ["revoked", "declined"].find((no) => held.has(no));
+    if (untold) this.#trouble.put("held", { tone: "warn", shape: "torn", title: HELD[untold] });
+    else this.#trouble.drop("held");
     if (!welcome) {
       text(this.#words, connection === "lost" ? LOST : "Connecting to the waiting room…");
       return;

@@ -1,21 +1,33 @@
 /** The words people read. Those of the product are fixed; everything else says what happened and what to do next. */
 
+import { fullTime, plainDay } from "./format.js";
+
 export const NOT_RECORDING = "Not recording";
 /** Said by a page that is out of the call because another page took its place: it claims nothing about recording. */
 export const ELSEWHERE = "Open elsewhere";
+/** Said by a page that cannot know how the recording stands: it claims nothing either. */
+export const CONNECTION_LOST = "Connection lost";
 
 /** What each status word looks like: its tone, its shape, and the character in front of the tab's title. */
 export const STATUS = {
   "Not recording": { tone: "idle", shape: "ring", mark: "○" },
   "Waiting for consent": { tone: "waiting", shape: "half", mark: "◐" },
-  Starting: { tone: "waiting", shape: "half", mark: "◐" },
   Recording: { tone: "recording", shape: "dot", mark: "●" },
   Paused: { tone: "paused", shape: "bars", mark: "❙❙" },
   Processing: { tone: "processing", shape: "steps", mark: "…" },
   "Draft ready": { tone: "ready", shape: "check", mark: "✓" },
   "Could not generate": { tone: "failed", shape: "alert", mark: "!" },
+  "Connection lost": { tone: "lost", shape: "torn", mark: "≁" },
   "Open elsewhere": { tone: "quietnote", shape: "copy", mark: "" },
 };
+
+/**
+ * What the pill says of the status words of the service, and a word more. Gates are open while it says "Starting":
+ * that is recording, though not everybody is heard yet.
+ */
+export function shownStatus(words) {
+  return words === "Starting" ? ["Recording", "starting"] : [words];
+}
 
 const PAUSE_FOR_CLINICIAN = {
   clinician: "by you",
@@ -23,6 +35,7 @@ const PAUSE_FOR_CLINICIAN = {
   network: "because of the connection",
   clinician_absent: "because you were away",
   client_absent: "because your client is away",
+  storage: "because the service cannot store it",
 };
 const PAUSE_FOR_OTHERS = {
   clinician: "by your clinician",
@@ -30,6 +43,7 @@ const PAUSE_FOR_OTHERS = {
   network: "because of the connection",
   clinician_absent: "because your clinician is away",
   client_absent: "because the client is away",
+  storage: "because the service cannot store it",
 };
 
 /** Why recording is paused, in words for `role`. */
@@ -45,8 +59,9 @@ export function clientAwayWords({ capture, pause_reasons: reasons }) {
   return "";
 }
 
-/** The same of the clinician's absence, for those who wait for them. */
-export function clinicianAwayWords(capture) {
+/** The same of the clinician's absence, for those who wait for them; nothing where it cannot be known. */
+export function clinicianAwayWords(capture, known) {
+  if (!known) return "";
   if (capture === "capturing") return "Recording pauses by itself in a moment if they stay away.";
   return capture === "paused" ? "Recording is paused meanwhile." : "Nothing is recorded meanwhile.";
 }
@@ -62,6 +77,37 @@ const GAPS = {
 /** What a gap of the transcript is called. */
 export function gapWord(reason) {
   return GAPS[reason] ?? reason;
+}
+
+/** What is held until the connection is back. */
+export const HELD = {
+  pause: {
+    title: "Pause will be told as soon as the connection is back",
+    words: "Your own sound is not sent to Quietnote any more. What others say may still be recorded until then.",
+    cancel: "Do not pause",
+  },
+  finish: {
+    title: "Finish will be told as soon as the connection is back",
+    words: "Your own sound is not sent to Quietnote any more.",
+    cancel: "Do not finish",
+  },
+  discard: {
+    title: "Discard will be told as soon as the connection is back",
+    words: "Your own sound is not sent to Quietnote any more. What was recorded is destroyed then.",
+    cancel: "Do not discard",
+  },
+  revoked:
+    "Withdrawn on this device: nothing more is sent to Quietnote. It is recorded as soon as the connection is back.",
+  declined:
+    "Declined on this device: nothing is sent to Quietnote. It is recorded as soon as the connection is back.",
+  destroy:
+    "Withdrawn on this device: nothing more is sent to Quietnote. What was recorded is destroyed as soon as the connection is back.",
+};
+
+/** What a lost connection means, and what it does not say. */
+export function interruptedWords(role) {
+  const own = role === "clinician" ? "While you are away, recording pauses by itself after some seconds. " : "";
+  return `Trying again by itself. ${own}Whether it is being recorded at this moment cannot be seen from here.`;
 }
 
 /** What is said of somebody whose sound does not arrive: a word beside their name, and a notice. */
@@ -128,9 +174,18 @@ const CONSENT = {
   expired: "consent ran out",
 };
 
-/** What a consent state is called beside a name. */
-export function consentWord(state) {
-  return CONSENT[state] ?? "";
+/** What a consent state is called beside a name; `attested` is who vouches for it, or null. */
+export function consentWord(state, attested = null) {
+  return (state === "granted" && attestedWords(attested)) || (CONSENT[state] ?? "");
+}
+
+/** Who vouches for a consent, in words; empty for one's own. */
+export function attestedWords(attested) {
+  if (!attested) return "";
+  const { method, by, date, until } = attested;
+  if (method !== "on_file") return `Agreed aloud, attested by ${by}`;
+  const end = until ? `, until ${fullTime(until)}` : "";
+  return `On file, attested by ${by}, ${plainDay(date)}${end}`;
 }
 
 /** What went wrong, by the slug of the problem, for a person. */
@@ -139,6 +194,7 @@ const PROBLEMS = {
   "consent-missing": "Not everybody who must agree has agreed yet.",
   "consent-revoked": "Consent was withdrawn, so nothing is recorded.",
   "ai-features-disabled": "Transcription is switched off for this clinic. An administrator can switch it on.",
+  "appointment-missing": "This clinic works by appointment. Open the call from the appointment it belongs to.",
   "config-invalid": "Something in this is not valid, so nothing was changed. Look it over, then try again.",
   "precondition-failed": "Something changed in the meantime. Look again, then repeat it.",
   "invalid-transition": "That cannot be done right now.",
@@ -165,7 +221,7 @@ export function problemWords(problem) {
 const FAILURES = {
   "capture-no-audio": [
     "No sound was captured",
-    "Recording was on, but no microphone sent any sound, so there is nothing to write a note from.",
+    "Recording ended before any sound was captured, so there is nothing to write a note from.",
   ],
   "audio-too-short": [
     "Nothing was said",
@@ -176,11 +232,56 @@ const FAILURES = {
     "The words could not be recognised",
     "Part of the sound could not be turned into words. The sound itself is destroyed all the same.",
   ],
+  timeout: ["Writing took too long", "The note was not written in time."],
+  "config-invalid": ["The note settings do not work", "The clinic's settings for notes do not work as they stand."],
+  "template-unknown": [
+    "The template is gone",
+    "This session's note template does not exist any more. Choose another and try again.",
+  ],
+  "nothing-to-write-from": ["Nothing to write from", "Nothing was said or typed that a note could be made from."],
+  "endpoint-not-set": ["The note model is not set up", "The note model is not set up for this clinic."],
+  "endpoint-unreachable": ["The note model cannot be reached", "The note model could not be reached."],
+  "endpoint-timeout": ["The note model did not answer", "The note model did not answer in time."],
+  "endpoint-refused": [
+    "The note model refused",
+    "The note model refused the request; its key or its settings are wrong.",
+  ],
+  "endpoint-busy": ["The note model is too busy", "The note model is too busy right now."],
+  "endpoint-failed": ["The note model failed", "The note model failed while it was writing."],
+  "answer-cut-off": ["The answer was cut off", "The note model's answer was cut off before its end."],
+  "answer-withheld": ["The note model would not answer", "The note model would not answer."],
+  "answer-not-json": [
+    "The answer could not be read",
+    "The note model's answer was not in the form that was asked for.",
+  ],
+  "session-too-long": [
+    "Too long for the note model",
+    "One thing that was said is longer than the note model can take in.",
+  ],
+  full: ["The service cannot store the note", "The disk of the service is full."],
+  locked: ["The service cannot store the note", "Another process holds the service's database."],
+  read_only: ["The service cannot store the note", "The service's database may not be written to."],
+  damaged: ["The service cannot store the note", "The service's database is damaged or not its own."],
+  io: ["The service cannot store the note", "The disk of the service does not answer."],
+  unreachable: ["The service cannot store the note", "The service's database does not answer."],
 };
 
-/** Title and explanation of why a session has no note. */
-export function failureWords(slug) {
-  return FAILURES[slug] ?? ["Could not generate", "The note could not be made."];
+/** Causes that may pass: the service tries such a note again by itself, for three hours. */
+const PASSING = new Set([
+  "endpoint-unreachable",
+  "endpoint-timeout",
+  "endpoint-busy",
+  "endpoint-failed",
+  "full",
+  "locked",
+  "io",
+  "unreachable",
+]);
+
+/** Title and explanation of why a session has no note, by the service's cause. */
+export function failureWords(cause) {
+  const [title, words] = FAILURES[cause] ?? FAILURES["note-generation-failed"];
+  return [title, PASSING.has(cause) ? `${words} For three hours it is tried again by itself.` : words];
 }
 
 const STEPS = {
@@ -195,21 +296,6 @@ export const STEP_ORDER = ["transcript", "erase", "draft"];
 /** What a step after the call is called. */
 export function stepWord(step) {
   return STEPS[step] ?? step;
-}
-
-const WARNINGS = {
-  "capture-no-audio": "No sound arrives from a microphone.",
-  overloaded: "The service is behind. Nothing is lost: words may come a little later.",
-  "ledger-open": "The account of this recording does not add up. This is reported as a defect.",
-  "words-set-aside":
-    "Some words could not be written down yet. Their sound is kept, and they are tried again after the call.",
-  "disk-full": "The disk of the service is full. Recording goes on from memory for a while.",
-  "storage-unavailable": "The service cannot store anything at this moment. Recording goes on from memory for a while.",
-};
-
-/** What a warning of the service means. */
-export function warningWords(slug) {
-  return WARNINGS[slug] ?? PROBLEMS[slug] ?? "The service reports a difficulty with this recording.";
 }
 
 const ROLES = {

@@ -6,16 +6,17 @@ import "../../components/transcription-control.js";
 import { prepareAnnouncements } from "../announce.js";
 import { needUser, post, Problem } from "../api.js";
 import { CallRoom } from "../callroom.js";
-import { CallView, ledgerSentence } from "../callview.js";
-import { el, fill, keep, need, text } from "../dom.js";
+import { CallView } from "../callview.js";
+import { el, fill, need } from "../dom.js";
 import { letGo, openElsewhere } from "../elsewhere.js";
-import { clock } from "../format.js";
+import { Ending } from "../ending.js";
 import { icon } from "../icons.js";
+import { ledgerSentence } from "../ledger.js";
 import { invitation, token, transcribe } from "../memory.js";
 import { bindKeys } from "../shortcuts.js";
 import { setPlainTab } from "../status.js";
 import { TheirConsent } from "../theirconsent.js";
-import { clientAwayWords, problemWords, STEP_ORDER, stepWord } from "../words.js";
+import { clientAwayWords, HELD, problemWords } from "../words.js";
 
 const PAGE = "Call";
 const CLIENT_SIDE = new Set(["client", "guardian"]);
@@ -69,8 +70,8 @@ class CallPage {
       { type: "button", class: "btn btn-quiet", on: { click: () => this.#discard() } },
       "Discard",
     );
-    this.after = el("div", { class: "after", role: "status", hidden: true });
-    fill(this.view.centre, this.control, this.finishButton, this.discardButton, this.after);
+    this.ending = new Ending(sessionId);
+    fill(this.view.centre, this.control, this.finishButton, this.discardButton, this.ending.node);
     this.control.addEventListener("action", ({ detail }) => this.#record(detail));
     bindKeys(
       {
@@ -86,10 +87,15 @@ class CallPage {
     const { room, view } = this;
     view.people.addEventListener("admit", ({ detail }) => this.#admit(detail));
     for (const kind of ["state", "roster", "connection", "welcome"]) room.addEventListener(kind, () => this.#show());
-    room.addEventListener("ledger", () => view.showLedger(ledgerSentence(room.lanes, clock, room.lagMs)));
-    room.addEventListener("progress", ({ detail }) => this.#progress(detail));
+    room.addEventListener("held", () => this.#held());
+    room.addEventListener("ledger", () => {
+      const { lanes, gaps, lagMs } = room;
+      view.showLedger(ledgerSentence({ lanes, gaps, lagMs, nameOf: (id) => room.nameOf(id) }));
+    });
+    room.addEventListener("progress", ({ detail }) => this.ending.progress(detail));
     room.addEventListener("problem", ({ detail }) => this.#trouble(detail));
     room.addEventListener("gone", ({ detail }) => this.#gone(detail));
+    this.#held();
     this.#show();
   }
 
@@ -103,28 +109,75 @@ class CallPage {
   }
 
   #recording() {
-    const { state, connection } = this.room;
+    const { state, known, held } = this.room;
+    const had = this.view.centre.contains(document.activeElement);
     const capture = state?.capture ?? "off";
     const running = ["consent_pending", "capturing", "paused"].includes(capture);
     this.control.update({
       capture,
       reasons: state?.pause_reasons ?? [],
-      blocked: connection === "open" ? this.#planned() : "Connecting…",
+      blocked: this.#blocked(capture),
       awaited: this.theirs.awaited,
+      beside: capture === "off" ? this.#besideStart() : "",
+      known,
     });
-    this.finishButton.hidden = !running;
+    if (held.has("pause")) this.control.busy = false;
+    this.finishButton.hidden = !running || capture === "consent_pending"; // nothing is there to finish with
     this.discardButton.hidden = !running;
-    const over = capture === "finished" || capture === "discarded";
-    this.after.hidden = !over;
-    if (capture === "finished") this.#finished(state);
-    if (capture === "discarded") this.#ended("check", "Discarded. Nothing of this recording is kept.", "");
+    this.ending.show(state);
+    if (capture === "discarded") this.view.showLedger("");
+    if (had) this.#stay();
+    this.#explain(capture, known);
+  }
+
+  /** What was pressed may be gone: the keyboard stays where it was. */
+  #stay() {
+    if (document.activeElement?.checkVisibility() && document.activeElement !== document.body) return;
+    const next = this.ending.node.hidden ? this.control.querySelector("button") : this.ending.node;
+    next.focus();
+  }
+
+  #explain(capture, known) {
     const words = {
       off: "Captions appear here while recording is on.",
       consent_pending: "Waiting for consent. Nothing is recorded yet.",
+      paused: "Paused. Nothing is written down until recording goes on.",
       finished: "Recording has ended.",
       discarded: "Everything was discarded.",
     }[capture];
-    this.view.captions.explain(words ?? "Listening. Words appear here as they are said.");
+    const unknown = this.room.connection === "lost" ? "Connection lost." : "Connecting…";
+    this.view.captions.explain(known ? (words ?? "Listening. Words appear here as they are said.") : unknown);
+  }
+
+  /** Why pressing would do nothing right now. A pause is taken without a connection too. */
+  #blocked(capture) {
+    const { known, connection, held } = this.room;
+    if (held.has("pause")) return HELD.pause.title;
+    if (this.room.welcome?.session.mode === "summary_only") return "Summary Only: this session is not recorded";
+    if (known) return this.#planned();
+    if (capture === "capturing") return "";
+    return connection === "lost" ? "Goes on when the connection is back" : "Connecting…";
+  }
+
+  /** What was pressed without a connection is said, and can be taken back while it was not told. */
+  #held() {
+    const { room, view } = this;
+    for (const word of ["pause", "finish", "discard"]) {
+      if (room.held.has(word)) {
+        const { title, words, cancel } = HELD[word];
+        const act = () => room.cancel(word);
+        const actions = [{ label: cancel, act }];
+        view.notices.put(`held-${word}`, { tone: "warn", shape: "torn", title, words, actions });
+      } else view.notices.drop(`held-${word}`);
+    }
+    this.#recording();
+  }
+
+  /** What stands beside Start. Its version is sent with Start once it has been on the screen. */
+  #besideStart() {
+    const { version, text: words } = this.room.welcome?.start_wording ?? {};
+    if (version) requestAnimationFrame(() => (this.read = version));
+    return words ?? "";
   }
 
   /** Start was pressed before the client came: the control says what it waits for. */
@@ -133,33 +186,6 @@ class CallPage {
     return transcribe.of(sessionId) && state?.capture === "off" && !clientHere
       ? "Starts by itself when your client is here"
       : "";
-  }
-
-  #finished(state) {
-    const [shape, words] =
-      {
-        "Draft ready": ["check", "The draft is ready."],
-        "Could not generate": ["alert", "The note could not be made."],
-      }[state.words] ?? ["steps", `Generating... ${this.step ?? ""}`.trim()];
-    this.#ended(shape, words, "Open the note");
-  }
-
-  /** What stands where the controls were. */
-  #ended(shape, words, link) {
-    const href = `/notes/${encodeURIComponent(sessionId)}`;
-    const look = { class: "btn btn-accent", target: "_blank", rel: "noopener" };
-    this.ending ??= { shape: el("span"), words: el("span"), link: el("a", { ...look, href }) };
-    keep(this.ending.shape, shape, () => icon(shape, 18));
-    text(this.ending.words, words);
-    text(this.ending.link, link);
-    this.ending.link.hidden = !link;
-    keep(this.after, "ended", () => Object.values(this.ending));
-  }
-
-  #progress({ step, done, total }) {
-    if (!STEP_ORDER.includes(step)) return;
-    this.step = total > 1 ? `${stepWord(step)}, ${done} of ${total}` : stepWord(step);
-    if (this.room.state?.capture === "finished") this.#finished(this.room.state);
   }
 
   // -- acting --------------------------------------------------------------------------------------------------------
@@ -179,7 +205,7 @@ class CallPage {
   async #capture(action) {
     this.view.notices.drop("capture");
     try {
-      await this.room.capture(action);
+      await this.room.capture(action, this.read);
     } catch (problem) {
       this.#trouble(problem);
     }
@@ -212,7 +238,7 @@ class CallPage {
 
   #startWhenReady() {
     const { room, view } = this;
-    if (!transcribe.of(sessionId) || room.connection !== "open" || !room.state) return;
+    if (!transcribe.of(sessionId) || !room.known) return;
     const never = () => {
       transcribe.keep(sessionId, false);
       view.notices.drop("planned");
@@ -228,7 +254,7 @@ class CallPage {
         tone: "info",
         shape: "half",
         title: "Recording starts when your client is here",
-        words: "They are asked first. Nothing is recorded before they agree.",
+        words: `They are asked first. Nothing is recorded before they agree. ${this.#besideStart()}`.trim(),
         actions: [{ label: "Do not record", act: never }],
       });
     }
@@ -269,7 +295,7 @@ class CallPage {
     const { room, view } = this;
     const away = room.others.filter((member) => CLIENT_SIDE.has(member.role));
     const names = away.map((member) => member.display_name).join(" and ");
-    const words = room.clientHere || !room.state ? "" : clientAwayWords(room.state);
+    const words = room.clientHere || !room.known ? "" : clientAwayWords(room.state);
     if (words && names) view.notices.put("client-away", { tone: "warn", title: `${names} left the call`, words });
     else view.notices.drop("client-away");
   }
@@ -295,6 +321,7 @@ class CallPage {
         title: "Leave the call?",
         points: [
           "Recording goes on being open: it pauses when you are away for some seconds, and you can return from the start page.",
+          "If you stay away, it is finished by itself after a while.",
           "To make the note now, press Finish and Generate Note first.",
         ],
         yes: "Leave",

@@ -6,13 +6,14 @@ import { post, Problem } from "../api.js";
 import { CallRoom } from "../callroom.js";
 import { CallView } from "../callview.js";
 import { el, fill, need, text } from "../dom.js";
+import { keepCopy } from "../keepcopy.js";
 import { letGo, openElsewhere } from "../elsewhere.js";
 import { token } from "../memory.js";
-import { OwnConsent } from "../ownconsent.js";
+import { AGREED, OwnConsent } from "../ownconsent.js";
 import { bindKeys } from "../shortcuts.js";
 import { setPlainTab, setTab } from "../status.js";
 import { WaitingRoom } from "../waitingroom.js";
-import { clinicianAwayWords, NOT_RECORDING, problemWords } from "../words.js";
+import { clinicianAwayWords, CONNECTION_LOST, NOT_RECORDING, problemWords } from "../words.js";
 
 const PAGE = "Your session";
 const sessionId = decodeURIComponent(location.pathname.split("/")[2] ?? "");
@@ -63,7 +64,7 @@ class JoinPage {
     this.waiting = new WaitingRoom(this.room);
     fill(need("main"), this.waiting.node);
     const { room } = this;
-    for (const kind of ["welcome", "roster", "state", "connection"]) room.addEventListener(kind, () => this.#show());
+    for (const kind of ["welcome", "roster", "state", "connection", "held"]) room.addEventListener(kind, () => this.#show());
     room.addEventListener("gone", ({ detail }) => this.#gone(detail));
     room.join();
     room.devices.open();
@@ -73,10 +74,17 @@ class JoinPage {
     if (this.#left) return;
     if (this.room.me && !this.#here(this.room.me.role)) return;
     if (this.room.admitted && this.room.me) this.#enter();
-    else if (!this.view) this.waiting.show();
+    else if (!this.view) this.#waits();
     if (!this.view) return;
     this.consent.show();
     this.#explainCaptions();
+  }
+
+  #waits() {
+    this.waiting.show();
+    const words = this.room.connection === "lost" ? CONNECTION_LOST : NOT_RECORDING;
+    need("qn-header").pill.show(words);
+    setTab(words, PAGE);
   }
 
   // -- the call ------------------------------------------------------------------------------------------------------
@@ -90,7 +98,7 @@ class JoinPage {
     this.consent = new OwnConsent(room, (problem) => this.#trouble(problem));
     fill(this.view.centre, this.consent.box);
     room.addEventListener("problem", ({ detail }) => this.#trouble(detail));
-    for (const kind of ["roster", "state"]) room.addEventListener(kind, () => this.#alone());
+    for (const kind of ["roster", "state", "connection"]) room.addEventListener(kind, () => this.#alone());
     this.#alone();
     bindKeys(
       {
@@ -116,7 +124,8 @@ class JoinPage {
       const title = el("h2", { text: "Your clinician is away for a moment" });
       this.view.stage.setMiddle(el("div", { class: "card invite" }, title, this.#away));
     }
-    text(this.#away, `Stay here: the call goes on when they are back. ${clinicianAwayWords(state?.capture)}`);
+    const words = clinicianAwayWords(state?.capture, this.room.known);
+    text(this.#away, `Stay here: the call goes on when they are back. ${words}`.trim());
   }
 
   /** Show what did not work; null for nothing. */
@@ -135,14 +144,17 @@ class JoinPage {
 
   #explainCaptions() {
     const { room, view } = this;
-    const capture = room.state?.capture;
+    const capture = room.known ? room.state.capture : "unknown";
     if (view.ready === capture || !room.welcome.clinic.client_captions) return;
     view.ready = capture;
-    view.captions.explain(
-      capture === "capturing"
-        ? "Listening. Words appear here as they are said."
-        : "Captions appear here while recording is on.",
-    );
+    const words = {
+      capturing: "Listening. Words appear here as they are said.",
+      paused: "Paused. Nothing is written down until recording goes on.",
+      finished: "Recording has ended.",
+      discarded: "Everything was discarded.",
+      unknown: "Connection lost.",
+    };
+    view.captions.explain(words[capture] ?? "Captions appear here while recording is on.");
   }
 
   // -- leaving -------------------------------------------------------------------------------------------------------
@@ -152,10 +164,13 @@ class JoinPage {
     letGo(this.room);
     need("qn-header").pill.show(NOT_RECORDING);
     setTab(NOT_RECORDING, "You left");
+    const told = "You can close this page, or come back while the session is on.";
+    const untold = "Your answer could not be told yet. Keep this page open until the connection is back: it is told by itself.";
     this.#message(
       "You left the session",
-      "You can close this page, or come back while the session is on.",
+      this.room.owes ? untold : told,
       el("button", { type: "button", class: "btn btn-accent", on: { click: () => location.reload() } }, "Come back"),
+      AGREED.has(this.room.mine?.consent) && keepCopy(...this.room.copyKey),
     );
   }
 
@@ -189,7 +204,7 @@ class JoinPage {
     this.#message("This session cannot be opened", said, said !== INCOMPLETE && el("button", again, "Try again"));
   }
 
-  #message(title, words, action) {
+  #message(title, words, action, more) {
     fill(
       need("main"),
       el(
@@ -198,6 +213,7 @@ class JoinPage {
         el("h1", { text: title }),
         el("p", { text: words }),
         action && el("p", {}, action),
+        more,
       ),
     );
   }

@@ -10,6 +10,7 @@ import {
   nothingSaid,
   nothingView,
   plainView,
+  unrecordedView,
   withReceipts,
 } from "../../components/making-view.js";
 import "../../components/note-reader.js";
@@ -20,6 +21,8 @@ import { el, fill, need } from "../dom.js";
 import { follow } from "../follow.js";
 import { bindKeys } from "../shortcuts.js";
 import { setPlainTab, setTab } from "../status.js";
+import { typedFor } from "../summary.js";
+import { destroyedWords, takenBack } from "../takenback.js";
 import { problemWords } from "../words.js";
 
 const WRITTEN = new Set(["draft", "signed", "amended"]);
@@ -31,6 +34,8 @@ class NotesPage {
   #shown = null;
   #making = null;
   #reading = null;
+  /** A button was pressed that is gone now: the keyboard goes to the note's heading. */
+  #acted = false;
 
   constructor(user) {
     this.user = user;
@@ -99,8 +104,9 @@ class NotesPage {
 
   async #show(session) {
     if (session.id !== this.#selected) return;
-    const { capture, transcript, audio, note, note_id: noteId, failure_slug: failure } = session;
-    const key = [capture, transcript, audio, note, noteId, failure].join("|");
+    const { capture, transcript, audio, note, note_id: noteId, failure_slug: failure, withdrawn_by: by } = session;
+    const withdrew = by ?? takenBack(session).join(" ");
+    const key = [capture, transcript, audio, note, noteId, failure, withdrew].join("|");
     if (key === this.#shown) return;
     this.#shown = key;
     setTab(session.words, `Note for ${clientOf(session)}`);
@@ -120,10 +126,14 @@ class NotesPage {
       if (session.id !== this.#selected) return;
       const fresh = this.#reading === null;
       const reading = (this.#reading = el("qn-reader"));
-      reading.addEventListener("signed", () => this.#open(session.id));
+      reading.addEventListener("signed", () => {
+        this.#acted = true;
+        this.#open(session.id);
+      });
       const filled = reading.show({ note, session, user: this.user });
       fill(this.reader, reading);
-      if (fresh && NARROW.matches) reading.querySelector("h2").focus({ preventScroll: true });
+      if (fresh && (NARROW.matches || this.#acted)) reading.querySelector("h2").focus({ preventScroll: true });
+      this.#acted = false;
       await filled;
     } catch (problem) {
       this.#shown = null;
@@ -134,27 +144,37 @@ class NotesPage {
   /** What stands in the place of a note. */
   async #without(session) {
     const { capture, transcript, note, failure_slug: failure } = session;
+    if (session.withdrawn_by) {
+      const view = plainView("ring", "Consent withdrawn", destroyedWords(session));
+      return withReceipts(session, "Session", [view]);
+    }
     if (capture === "discarded") {
       const words = "This recording was discarded: its sound and its words were destroyed, and no note was made.";
       return withReceipts(session, "Session", [plainView("ring", "Discarded", words)]);
     }
+    if (note === "queued" || note === "generating") return this.#generating(session);
+    const acts = { kept: () => this.inbox.refresh(), written: () => this.#open(session.id) };
+    const typed = () => typedFor(session.id).catch(() => []);
+    if (capture === "off") return [unrecordedView(session, await typed(), acts)];
     if (capture !== "finished") {
       const call = `/call/${encodeURIComponent(session.id)}`;
       const back = el("a", { class: "btn btn-accent", href: call }, "Return to the call");
       return [plainView("half", "The session is not over", "A note is made when the recording is finished.", back)];
     }
-    if (note === "absent" && nothingSaid(session)) return withReceipts(session, "Session", [nothingView(session)]);
-    const early = transcript === "ready" ? earlyTranscript(session) : null;
+    if (note === "absent" && nothingSaid(session))
+      return withReceipts(session, "Session", [nothingView(session, await typed(), acts)]);
     if (note === "failed" || transcript === "failed" || failure) {
-      const again = () => this.#open(session.id);
-      return withReceipts(session, "Session", [failedView(session, await this.#contact(), again), early]);
+      const failed = failedView(session, await typed(), await this.#contact(), acts);
+      return withReceipts(session, "Session", [failed, early(session)]);
     }
-    if (note === "absent" && (transcript === "absent" || transcript === "purged")) {
-      const words = "Nothing was captured in this session, so there is no note.";
-      return [plainView("ring", "Nothing was recorded", words)];
-    }
+    if (note === "absent" && (transcript === "absent" || transcript === "purged"))
+      return [unrecordedView(session, await typed(), acts)];
+    return this.#generating(session);
+  }
+
+  #generating(session) {
     this.#making = makingView(session);
-    return [this.#making.node, early];
+    return [this.#making.node, early(session)];
   }
 
   async #contact() {
@@ -168,6 +188,10 @@ class NotesPage {
     again.addEventListener("click", () => this.#open(this.#selected));
     fill(this.reader, plainView("alert", "This note cannot be opened", problemWords(problem), again));
   }
+}
+
+function early(session) {
+  return session.transcript === "ready" ? earlyTranscript(session) : null;
 }
 
 function idOfPage() {

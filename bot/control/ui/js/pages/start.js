@@ -1,6 +1,7 @@
 /** `/`: a new call, a recording that is still open, and the sessions so far. */
 
 import "../../components/site-header.js";
+import { ConsentChoices } from "../../components/consent-choices.js";
 import { ask, showKeys } from "../../components/dialogs.js";
 import { get, needUser, post } from "../api.js";
 import { copyText } from "../clipboard.js";
@@ -10,11 +11,13 @@ import { icon } from "../icons.js";
 import { invitation, token, transcribe } from "../memory.js";
 import { bindKeys } from "../shortcuts.js";
 import { setPlainTab } from "../status.js";
-import { pauseWhy, problemWords } from "../words.js";
+import { CONNECTION_LOST, inOrder, pauseWhy, problemWords } from "../words.js";
 
 const OPEN = new Set(["consent_pending", "capturing", "paused"]);
 const SHOWN = 12;
 const LOOK_EVERY_MS = 10_000;
+/** While a recording is open: what stands there of it must not be old. */
+const LOOK_AGAIN_MS = 2_000;
 const TEMPLATES = { soap: "SOAP note", dap: "DAP note" };
 const LANGUAGES = { en: "English", "en-GB": "English (UK)", "en-US": "English (US)" };
 
@@ -60,12 +63,13 @@ class StartPage {
     });
     this.template = el("select", { id: templateId });
     this.language = el("select", { id: languageId });
+    this.consent = new ConsentChoices();
     this.#choices({ template: "soap", language: "en" });
     this.said = el("p", { class: "form-error", id: errorId, role: "alert", hidden: true });
     const start = (record, shape, label, what) =>
       el(
         "button",
-        { type: "button", class: "btn btn-start", on: { click: () => this.#start(record) } },
+        { type: record ? "button" : "submit", class: "btn btn-start", on: record && { click: () => this.#start(true) } },
         icon(shape, 24),
         el(
           "span",
@@ -80,7 +84,7 @@ class StartPage {
     ];
     return el(
       "form",
-      { class: "stack", on: { submit: (event) => event.preventDefault() } },
+      { class: "stack", novalidate: true, on: { submit: (event) => this.#submitted(event) } },
       el("div", { class: "field" }, el("label", { for: nameId, text: "Client" }), this.name, this.said),
       el(
         "div",
@@ -88,12 +92,24 @@ class StartPage {
         el("div", { class: "field" }, el("label", { for: templateId, text: "Template" }), this.template),
         el("div", { class: "field" }, el("label", { for: languageId, text: "Language" }), this.language),
       ),
+      this.consent.node,
       el("div", { class: "start-buttons" }, this.buttons),
       el("p", {
         class: "second small",
         text: "You get a personal link for your client. They wait until you let them in.",
       }),
+      el(
+        "p",
+        { class: "small" },
+        el("a", { href: `/consent-form/${encodeURIComponent(this.user.clinic_id)}`, text: "Consent form to print" }),
+      ),
     );
+  }
+
+  /** Enter in a field starts what does not record. */
+  #submitted(event) {
+    event.preventDefault();
+    if (!this.buttons[0].disabled) this.#start(false);
   }
 
   #choices({ template, language }) {
@@ -116,6 +132,8 @@ class StartPage {
     const name = this.name.value.trim();
     if (!name)
       return this.#refuse("Write your client's name first: it is on their waiting page and in the transcript.");
+    const given = this.consent.given;
+    if (given === null) return;
     this.said.hidden = true;
     for (const button of this.buttons) button.disabled = true;
     try {
@@ -123,7 +141,7 @@ class StartPage {
         "/v1/sessions",
         {
           clinic_id: this.user.clinic_id,
-          participants: [{ role: "client", display_name: name }],
+          participants: [{ role: "client", display_name: name, ...given }],
           template: this.template.value,
           language: this.language.value,
         },
@@ -153,6 +171,7 @@ class StartPage {
     try {
       const { config } = await get(`/v1/clinics/${encodeURIComponent(this.user.clinic_id)}/config`);
       this.#choices({ template: config.note.template, language: config.asr.language });
+      this.consent.offer(config.consent);
       if (!config.ai_features.enabled) {
         this.buttons[1].disabled = true;
         text(this.buttons[1].querySelector(".small"), "transcription is switched off for this clinic");
@@ -171,6 +190,8 @@ class StartPage {
       this.#showOpen(items.filter((session) => OPEN.has(session.capture)));
       this.#showList(items);
     } catch (problem) {
+      this.shown = this.shownOpen = null;
+      for (const pill of this.open.querySelectorAll("qn-status")) pill.show(CONNECTION_LOST);
       fill(
         this.list,
         el(
@@ -184,11 +205,24 @@ class StartPage {
     }
   }
 
+  /** Look again by and by, often while a recording is open. */
+  follow() {
+    const wait = this.open.firstChild ? LOOK_AGAIN_MS : LOOK_EVERY_MS;
+    setTimeout(async () => {
+      if (document.visibilityState === "visible") await this.sessions();
+      this.follow();
+    }, wait);
+  }
+
   #showOpen(sessions) {
     const key = JSON.stringify(sessions.map((session) => [session.id, session.seq]));
     if (this.shownOpen === key) return;
     this.shownOpen = key;
+    const [had, words] = [document.activeElement, document.activeElement?.textContent];
+    const id = this.open.contains(had) ? had.closest("[data-session]").dataset.session : null;
     fill(this.open, ...sessions.map((session) => this.#openCard(session)));
+    const again = id && [...this.open.querySelectorAll(`[data-session="${CSS.escape(id)}"] :is(a, button)`)];
+    if (again) again.find((one) => one.textContent === words)?.focus();
   }
 
   #openCard(session) {
@@ -313,7 +347,7 @@ function copyButton(link, name) {
 
 function clientOf(session) {
   return (
-    session.participants
+    inOrder(session.participants)
       .filter((person) => person.role !== "clinician")
       .map((person) => person.display_name)
       .join(", ") || "a client"
@@ -339,4 +373,5 @@ const { user } = await needUser();
 const page = new StartPage(user);
 page.settings();
 await page.sessions();
-setInterval(() => document.visibilityState === "visible" && page.sessions(), LOOK_EVERY_MS);
+page.follow();
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && page.sessions());
