@@ -40,6 +40,7 @@ SPOKEN = {
     "test_call_crash.py",
     "test_call_doors.py",
     "test_client_reads.py",
+    "test_coming_back.py",
     "test_full_disk.py",
     "test_held_up.py",
     "test_late_words.py",

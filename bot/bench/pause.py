@@ -67,6 +67,8 @@ class Found:
     """Pauses after which lanes had to be taken up again."""
     first_ms: list[float] = field(default_factory=list)
     """From the resume of such a pause to the first captured sample, of each lane."""
+    unshown: int = 0
+    """Words lost after such a resume, before the page of who said them said Recording again."""
     leaked: bool = False
     """The code word was found somewhere."""
     closed: bool = True
@@ -81,6 +83,7 @@ class Found:
         self.ack_ms += other.ack_ms
         self.long += other.long
         self.first_ms += other.first_ms
+        self.unshown += other.unshown
         self.leaked |= other.leaked
         self.closed &= other.closed
 
@@ -186,14 +189,16 @@ async def _after(delay_s: float, work: Any) -> Any:
 
 
 def _found_in(call: Call, talk: Talk, watch: Watch) -> Found:
+    lost = call.lost(talk, watch)
     return Found(
         len(call.pauses),
         found_after(watch, call.paused(watch)),
-        call.lost(talk, watch),
+        lost,
         [pause.click_to_effective_ms for pause in call.pauses],
         [pause.ack_ms for pause in call.pauses],
         sum(resume.stopped for resume in call.resumes),
         call.first_samples_ms(watch),
+        max(0, call.lost(talk, watch, by_ack=True).after_resume - lost.after_resume),
         any(talk.dialogue.code_word in text.lower() for text in call.told),
         call.ledger_closed,
     )
@@ -232,6 +237,7 @@ def report(found: Found) -> dict[str, Any]:
         "resume_to_first_sample_ms": _spread(found.first_ms),
         "words_lost_before_pause": found.lost.before_pause,
         "words_lost_after_resume": found.lost.after_resume,
+        "words_lost_before_recording_shown": found.unshown,
         "words": found.lost.words,
         "words_cut": found.lost.cut,
         "words_cut_lost": found.lost.cut_lost,

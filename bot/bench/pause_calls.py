@@ -11,7 +11,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 import numpy as np
@@ -106,6 +106,8 @@ class Resume:
     """From where on the gates are open again, by the ack."""
     stopped: bool
     """Nobody's sound was received any more, and both had stopped sending."""
+    shown: Mapping[str, int] = field(default_factory=dict)
+    """When each page said Recording again, where they had been stopped: from then on people may rely on it."""
 
 
 @dataclass(slots=True)
@@ -125,15 +127,25 @@ class Call:
     """Segments of the transcript."""
     ledger_closed: bool = False
 
-    def lost(self, talk: Talk, watch: Watch) -> Lost:
-        """Words of both lanes that the transcript has not."""
+    def lost(self, talk: Talk, watch: Watch, *, by_ack: bool = False) -> Lost:
+        """Words of both lanes that the transcript has not.
+
+        After a resume they count from where a page may rely on being heard; ``by_ack``: from where the gates opened.
+        """
         found = Lost()
         for who, lane_id in self._lanes(watch).items():
             zero, end = self.began_at[who], self.stretches[-1][1]
             spoken = min(end - zero, AROUND * talk.samples)
             words = [(zero + a, zero + b) for a, b in talk.words_within(who, 0, spoken)]
-            found += lost_words(words, self.stretches, watch.finals(lane_id, self.written))
+            stretches = self.stretches if by_ack else self.relied_on(who)
+            found += lost_words(words, stretches, watch.finals(lane_id, self.written))
         return found
+
+    def relied_on(self, who: str) -> list[Span]:
+        """The stretches in which this participant knew that they are heard."""
+        first, *others = self.stretches
+        shown = [max(span[0], resume.shown.get(who, 0)) for span, resume in zip(others, self.resumes, strict=True)]
+        return [first, *((min(low, span[1]), span[1]) for low, span in zip(shown, others, strict=True))]
 
     def first_samples_ms(self, watch: Watch) -> list[float]:
         """After each resume that took stopped lanes up: from its click to the first captured sample of each lane."""
@@ -228,6 +240,7 @@ class Caller:
         await asyncio.sleep(SETTLED_S)
         long = rng.random(pauses) < LONG_SHARE
         long[:1] |= pauses < FEW
+        clicks_s: list[float] = []
         for number in range(pauses):
             await self._any_moment(rng, grown)
             pause = await _pause(clinician, clock, by_channel=bool(rng.random() < 0.5))
@@ -243,9 +256,16 @@ class Caller:
             resumed = await clinician.control("resume", by_channel=bool(rng.random() < 0.5))
             opened = sample_of(resumed["effective_at_ms"])
             found.resumes.append(Resume(clock.at_sample(clicked_s), opened, stopped))
+            clicks_s.append(clicked_s)
         await asyncio.sleep(SETTLED_S)
         finished = await clinician.control("finish")
         found.stretches.append((opened, sample_of(finished["effective_at_ms"])))
+        found.resumes = [
+            replace(resume, shown={who: clock.at_sample(_shown_s(talker, at_s)) for who, talker in talkers.items()})
+            if resume.stopped
+            else resume
+            for resume, at_s in zip(found.resumes, clicks_s, strict=True)
+        ]
         await clinician.until(
             lambda: clinician.state.get("transcript") in {"ready", "failed"}, "the transcript", ENDED_TIMEOUT_S
         )
@@ -267,6 +287,12 @@ class Caller:
         except TimeoutError:
             return
         await asyncio.sleep(rng.uniform(0, PHASE_S))
+
+
+def _shown_s(talker: Talker, after_s: float) -> float:
+    """When this page said Recording first after a moment."""
+    said = (h.at_s for h in talker.heard if h.message["type"] == "state" and h.message["words"] == "Recording")
+    return min((at_s for at_s in said if at_s >= after_s), default=time.monotonic())
 
 
 async def _pause(clinician: Talker, clock: CallClock, *, by_channel: bool) -> Pause:

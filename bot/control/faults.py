@@ -22,8 +22,8 @@ NO_WORDS, SILENT, RECOGNITION, MEDIA = "no-words", "microphone-silent", "recogni
 FAULTS = frozenset({NO_WORDS, SILENT, RECOGNITION, MEDIA})
 
 SILENT_DBFS = -85.0
-"""A switch or a dead plug gives less (a 16-bit sample ends at -96); an open microphone in a quiet room, through Opus and
-in our band, gave -81."""
+"""A switch or a dead plug gives less (a 16-bit sample ends at -96); an open microphone in a quiet room, through Opus
+and in our band, gave -81."""
 ONCE_HEARD = 4
 """A microphone that gave sound before is given so many times as long: some give exact silence between words."""
 DECODE_S = 15.0

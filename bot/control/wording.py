@@ -27,8 +27,8 @@ BUILT_IN = (
     "else gets them.",
     "The words are deleted when the notes are signed, or {words} after the session at the latest. The notes are kept. "
     "They may repeat things that were said.",
-    "You can say no. The session goes on just the same. If you say yes, you can still change your mind during the "
-    "call. From then on you are not recorded.",
+    "You can say no. The session goes on just the same. If you say yes, you can change your mind at any time. Then you "
+    "are not recorded, and can have it all destroyed, until the notes are signed.",
 )
 """Its paragraphs: what for; who is heard; who reads; how long; how to say no."""
 CAPTIONS_FOR_ALL = " During the call, everybody in it sees them on their screen."

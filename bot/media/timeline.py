@@ -74,7 +74,8 @@ class Timeline:
 
         A sender whose clock stood still for a moment (a replaced microphone) stays late until drift is made up for.
         """
-        return max(0, min((came for _, came, _ in self._recent), default=0))
+        late = min((came for _, came, _ in self._recent), default=0)
+        return late if late > DEADBAND else 0
 
     @property
     def early(self) -> int:

@@ -310,7 +310,8 @@ class NoteStore(WordStore):
 async def _inputs_of(db: AsyncSession, session_ids: Collection[str]) -> dict[str, int]:
     """How many texts were typed for each session that has any."""
     i = InputRow
-    query = select(i.session_id, func.count().label("inputs")).where(i.session_id.in_(session_ids)).group_by(i.session_id)
+    counted = select(i.session_id, func.count().label("inputs"))
+    query = counted.where(i.session_id.in_(session_ids)).group_by(i.session_id)
     return {row.session_id: row.inputs for row in (await db.execute(query)).all()}
 
 

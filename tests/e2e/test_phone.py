@@ -134,7 +134,7 @@ async def test_the_sheet_leaves_every_control_within_reach(
         await question.get_by_role("button", name="Keep the session", exact=True).click()
         await client.press("Withdraw consent")
         told = client.page.get_by_role("dialog", name="Recording has stopped")
-        await expect(told).to_contain_text("can destroy it")
+        await expect(told).to_contain_text("can have it destroyed")
         await expect(told).not_to_contain_text("one press")
         await client.press("Back to the session")
         for somebody in (clinician, client):

@@ -94,7 +94,9 @@ async def test_a_note_that_could_not_be_made_is_tried_again(served: Served, play
         page = clinician.page
         await sign_in(clinician, served)
         session = await unrecorded(clinician, served)
-        failed = "UPDATE sessions SET capture = 'finished', note = 'failed', failure_slug = 'answer-withheld' WHERE id = ?"
+        failed = (
+            "UPDATE sessions SET capture = 'finished', note = 'failed', failure_slug = 'answer-withheld' WHERE id = ?"
+        )
         with closing(sqlite3.connect(served.data_dir / "quietnote.db", timeout=30)) as db, db:
             db.execute(failed, [session])
         await page.goto(f"{served.url}/notes/{session}")

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from typing import Any
 
+from bot.media.stream import EARLY
 from bot.store.receipts import load_public_keys, verify_receipt
 from tests.integration.call_world import LANES
 from tests.integration.kill_story import Kill, Story
@@ -150,9 +151,13 @@ def pauses_hold(story: Story, gaps: list[dict[str, Any]], segments: list[dict[st
 
 
 def the_books_close(story: Story, session: dict[str, Any]) -> int:
-    """Every sample under one heading, the same length for all; how much less was captured than was heard, in ms."""
+    """Every sample under one heading, the same length for all; how much less was captured than was heard, in ms.
+
+    A packet may run ahead of the clock, and so may what is found of it in the spool after a crash.
+    """
     assert all(lane["ledger_closes"] for lane in session["lanes"])
-    assert len({lane["ledger"]["elapsed"] for lane in session["lanes"]}) == 1, session["lanes"]
+    lengths = [lane["ledger"]["elapsed"] for lane in session["lanes"]]
+    assert max(lengths) - min(lengths) <= EARLY, session["lanes"]
     assert all(lane["ledger"]["lost"] == 0 for lane in session["lanes"]), session["lanes"]
     captured: int = min(lane["ledger"]["captured"] for lane in session["lanes"])
     missing = round(story.heard_ms - captured / 16)

@@ -145,6 +145,9 @@ async def test_every_answer_of_every_route_is_as_the_document_says(world: World)
     await client.post(f"{path}/participants/cl-1/admit", headers=clinician | {"Idempotency-Key": "k"})
     await client.post(f"{path}/capture", json={"action": "start"}, headers=clinician)
     await client.put(f"{path}/participants/cl-1/consent", json={"decision": "granted"}, headers=person)
+    link = (await client.post(f"{path}/participants/cl-1/consent-link", headers=person)).json()["consent_url"]
+    for what in ("my-consent", "my-consent/withdraw"):
+        await client.post(f"/v1/{what}", json={"session_id": session_id, "code": link.split("#")[1]})
     await client.get(f"{path}/inputs", headers=clinician)
     typed = (await world.session())["session"]["id"]
     await world.store.change(typed, "capture.finished", capture="finished")

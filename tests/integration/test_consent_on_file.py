@@ -282,7 +282,7 @@ async def test_the_form_is_the_clinics_own_and_read_by_its_people(api: api_world
     form = (await api.client.get(f"{path}?lang=de-CH", headers=DEV)).json()
     assert form["language"] == "de"
     assert {one["language"] for one in form["languages"]} == {"en", "de", "es"}
-    assert form["version"].startswith("form-de-1-")
+    assert form["version"].startswith("form-de-2-")
     assert (await api.client.get(path, headers=DEV)).json()["language"] == "en"
     problem_of(await api.client.get(path), 401, "unauthorized")
     problem_of(await api.client.get("/v1/clinics/other/consent-form", headers=DEV), 404, "not-found")

@@ -23,7 +23,7 @@ PLACES = ("recorded", "before-erase", "keys-gone", "swept", "receipt-stored")
 
 async def agree(world: World, session_id: str) -> None:
     """The client says yes."""
-    given = {"method": "in_call", "text_version": "1", "text_sha256": "0" * 64, "by": "pat"}
+    given: dict[str, Any] = {"method": "in_call", "text_version": "1", "text_sha256": "0" * 64, "by": "pat"}
     await world.store.record_consent(session_id, "pat", ConsentState.GRANTED, **given)
 
 

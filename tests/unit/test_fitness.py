@@ -8,7 +8,7 @@ import pytest
 
 from bot import fitness
 from bot.asr.models import check_language
-from bot.clinics import AsrChoice, ClinicConfig, NoteChoice
+from bot.clinics import AsrChoice, CapturePolicy, ClinicConfig, NoteChoice
 from bot.clock import ManualClock
 from bot.errors import ConfigInvalid, LanguageUnsupported
 from bot.notes.templates import load_templates
@@ -27,6 +27,8 @@ def clinic(language: str = "en", **note: str) -> ClinicConfig:
 
 EXPECTING = ClinicConfig(id="harbour", name="Harbour", asr=AsrChoice(vocabulary=("sertraline",)))
 
+HASTY = ClinicConfig(id="harbour", name="Harbour", capture=CapturePolicy(client_absent_s=60, one_sided_s=59))
+
 
 def english(language: str) -> None:
     check_language("tiny.en", language)
@@ -41,6 +43,7 @@ def english(language: str) -> None:
         (clinic(**ENDPOINT | {"base_url": "ftp://x"}), "note.base_url"),
         (clinic(language="fr"), "asr.language"),
         (EXPECTING, "asr.vocabulary"),
+        (HASTY, "capture.one_sided_s"),
     ],
 )
 def test_what_can_never_work_is_named(config: ClinicConfig, setting: str) -> None:

@@ -128,6 +128,17 @@ def test_the_first_sample_after_a_resume_counts_where_lanes_had_been_stopped() -
     assert (figures["n_long"], figures["resume_to_first_sample_ms"]) == (1, {"p50": 100, "p99": 200})
 
 
+def test_after_lanes_were_stopped_words_count_from_when_their_speaker_saw_recording() -> None:
+    shown = {"clinician": 35_000, "client": 90_000}
+    call = Call(
+        "ses",
+        resumes=[Resume(32_000, 32_160, stopped=True, shown=shown), Resume(62_000, 64_000, stopped=False)],
+        stretches=[(0, 16_000), (32_160, 50_000), (64_000, 99_000)],
+    )
+    assert call.relied_on("clinician") == [(0, 16_000), (35_000, 50_000), (64_000, 99_000)]
+    assert call.relied_on("client")[1] == (50_000, 50_000), "paused again before it was said"
+
+
 def test_a_click_is_put_on_the_clock_of_the_call() -> None:
     pause = Pause(click_s=10.0, acked_s=10.025, effective_at_ms=501, clicked_at=8_000)
     assert pause.ack_ms == pytest.approx(25)

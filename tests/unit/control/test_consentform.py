@@ -119,7 +119,7 @@ def test_the_closest_language_is_chosen() -> None:
         ("{clinic} would", "{practice} would", "practice"),
         ("{sound} after", "{sound after", "braces"),
         ('when = "captions"', 'when = "sometimes"', "sections.1.paragraphs"),
-        ('version = "1"', "", "version"),
+        ('version = "2"', "", "version"),
         ('language = "en"', 'language = "fr"', "language"),
         ("[units]", "[units", "consent/en.toml"),
     ],

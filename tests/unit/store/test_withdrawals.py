@@ -29,10 +29,10 @@ BACK: dict[str, Any] = {"method": "link", "by": "cl", "at_ms": 4000}
 
 async def captured(store: SessionStore, session: SessionRecord, clock: ManualClock) -> None:
     """The client agreed, and something is said."""
-    read = {"method": "in_call", "text_version": "1", "text_sha256": "0" * 64, "by": "cl", "text": TEXT}
+    read: dict[str, Any] = {"method": "in_call", "text_version": "1", "text_sha256": "0" * 64, "by": "cl", "text": TEXT}
     await store.record_consent(session.id, "cl", ConsentState.GRANTED, **read)
     await store.change(session.id, "x", capture=CaptureState.CAPTURING)
-    held = {"audio": AudioState.HELD, "transcript": TranscriptState.LIVE}
+    held: dict[str, Any] = {"audio": AudioState.HELD, "transcript": TranscriptState.LIVE}
     await store.change(session.id, "x", captured_from=clock.now(), **held)
     lane = await store.ensure_lane(session.id, "cl", Role.CLIENT)
     for n in range(3):

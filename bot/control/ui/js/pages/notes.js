@@ -105,8 +105,8 @@ class NotesPage {
   async #show(session) {
     if (session.id !== this.#selected) return;
     const { capture, transcript, audio, note, note_id: noteId, failure_slug: failure, withdrawn_by: by } = session;
-    const withdrew = by ?? takenBack(session).join(" ");
-    const key = [capture, transcript, audio, note, noteId, failure, withdrew].join("|");
+    const states = [capture, transcript, audio, note, noteId, failure, takenBack(session).join(" ")];
+    const key = by ? `destroyed|${by}` : states.join("|");
     if (key === this.#shown) return;
     this.#shown = key;
     setTab(session.words, `Note for ${clientOf(session)}`);
