@@ -59,8 +59,8 @@ _WEAK_REPLY = word_set("ok okay right sure yeah alright great good all so much y
 
 NOTICE = (
     "Put together on this machine from sentences lifted out of the session and quoted, not written by a model: "
-    "hesitations and repeated words were left out, nothing else was changed and nothing concluded; what was not picked "
-    "stands only in the transcript."
+    "hesitations and repeated words were left out, first letters and end marks were set, nothing else was changed and "
+    "nothing concluded; what was not picked stands only in the transcript."
 )
 TYPED_NOTICE = (
     "Made from a typed summary and not from a recording: put together on this machine from the sentences that were "
