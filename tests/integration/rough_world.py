@@ -13,6 +13,7 @@ from typing import Any
 from bot.demo.packets import Recording
 from bot.demo.peer import USUAL, Peer
 from bot.events import SAMPLE_RATE_HZ
+from bot.media.stream import EARLY
 from tests.integration.call_world import CLIENT, LANES, Call, Place, two_people
 from tests.integration.kill_checks import nothing_overlaps, runs, words
 from tests.integration.rough_path import RoughPath
@@ -107,7 +108,8 @@ async def end(place: Place, call: Call, *, recordings: int = 1) -> tuple[Session
     transcript = await place.get(f"{session_of(call)}/transcript")
     segments, gaps = transcript["segments"], transcript["gaps"]
     assert all(lane["ledger_closes"] for lane in session["lanes"]), session["lanes"]
-    assert len({lane["ledger"]["elapsed"] for lane in session["lanes"]}) == 1, session["lanes"]
+    lengths = [lane["ledger"]["elapsed"] for lane in session["lanes"]]
+    assert max(lengths) - min(lengths) <= 2 * EARLY, "the last packets of a connection may run ahead of the clock"
     assert sorted(lane["participant_id"] for lane in session["lanes"]) == sorted(LANES), "one lane each"
     assert all(gap["reason"] for gap in gaps)
     nothing_overlaps(segments)
