@@ -94,7 +94,7 @@ class Conduct(TakingBack):
         text_version: str,
     ) -> Ack:
         async with self._lock:
-            remembered = await self._acks.find(actor.name, message_id, action)
+            remembered = await self._remembered(actor, message_id, action)
             if remembered is not None:
                 return remembered
             if seq is not None and seq < self._control_seq and action not in NEVER_STALE:
@@ -106,6 +106,16 @@ class Conduct(TakingBack):
             ack = Ack(self.view.state, ms_of(self._since_sample), self.record.seq)
             await self._acks.keep(actor.name, message_id, action, ack)
             return ack
+
+    async def _remembered(self, actor: Actor, message_id: str | None, action: CaptureAction) -> Ack | None:
+        """The ack of a message that was carried out before. What shuts is carried out though nobody can look it up."""
+        try:
+            return await self._acks.find(actor.name, message_id, action)
+        except Overloaded as error:
+            if action not in NEVER_STALE:
+                raise
+            self._on_fault(warning_of(error))
+            return None
 
     async def _start(self, actor: Actor, text_version: str) -> None:
         if self.record.mode == SUMMARY_ONLY:

@@ -28,7 +28,6 @@ from bot.control.capture import (
     lift,
     permit,
 )
-from bot.control.keeping import warning_of
 from bot.control.lobby import PageLink, Seat
 from bot.control.stage import BOT_PRESENT, LiveServices
 from bot.control.telling import reads_warning
@@ -38,7 +37,6 @@ from bot.errors import (
     ConfigInvalid,
     NotFound,
     ProblemError,
-    QuietnoteError,
 )
 from bot.events import (
     CaptureState,
@@ -151,7 +149,8 @@ class LiveSession(Watching):
             if not isinstance(kind, str):
                 raise ConfigInvalid("type: must be a text.")
             if kind in channel.CONTROL_TYPES or (kind not in PAGE_TYPES and "message_id" in message):
-                await self._control(member, message, link.send)
+                # a page that hangs up meanwhile takes nothing back of what it said: least of all a pause
+                await self._to_its_end(self._control(member, message, link.send), "control")
             elif kind == "ping":
                 await link.send({"type": "pong"})
             elif kind == "mute":
@@ -298,13 +297,6 @@ class LiveSession(Watching):
                 return
             await self._move(after, self._now_sample(), Actor(ActorKind.SYSTEM, self.record.clinic_id))
         await self._tell_state()
-
-    async def _or_warn(self, work: Awaitable[None]) -> None:
-        """What fails now is tried again at the next look; time goes on."""
-        try:
-            await work
-        except QuietnoteError as error:
-            self._on_fault(warning_of(error))
 
     async def close(self) -> None:
         """The process stops: keep what is captured, close the connections, end the tasks."""

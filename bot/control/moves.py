@@ -135,9 +135,7 @@ class Moves(BotRun):
         except QuietnoteError as error:
             log.error("state_not_recorded", session_id=self.session_id, error=type(error).__name__)
             self._on_fault(warning_of(error))
-            if before.state is CaptureState.CAPTURING or (
-                before.state is CaptureState.PAUSED and not opens and not after.reasons < before.reasons
-            ):
+            if _shuts(before, after):
                 self._hold_unrecorded(before, after, at)
                 raise Overloaded("The change could not be stored; recording is held.") from None
             self.view = before
@@ -169,9 +167,11 @@ class Moves(BotRun):
         """What was asked to be shut is shut from ``at`` on at the latest, though the database does not know it yet."""
         kept = before.state is CaptureState.PAUSED and after.state is CaptureState.PAUSED
         asked = after.reasons if kept or after.reasons == {PauseReason.STORAGE} else {PauseReason.CLINICIAN}
-        self.view = CaptureView(CaptureState.PAUSED, before.reasons | asked)
+        self.view = before
+        for reason in asked:
+            self.view = hold(self.view, reason)
         self._unrecorded = True
-        if before.state is CaptureState.CAPTURING:
+        if before.state is not CaptureState.PAUSED:
             self._since_sample = at
         self._spawn(self._tell_state(), "held")
 
@@ -244,6 +244,19 @@ class Moves(BotRun):
         """Take up what the workflow changed, and tell the pages."""
         self.record = await self._store.get(self.session_id)
         await self._tell_state()
+
+
+def _shuts(before: CaptureView, after: CaptureView) -> bool:
+    """What it asks for is that nothing is captured, now or as soon as something else holds capture back no more."""
+    match before.state:
+        case CaptureState.CAPTURING:
+            return True
+        case CaptureState.PAUSED if after.state is CaptureState.PAUSED:
+            return not after.reasons < before.reasons
+        case CaptureState.PAUSED | CaptureState.CONSENT_PENDING:
+            return after.state not in {CaptureState.CAPTURING, CaptureState.OFF}
+        case _:
+            return False
 
 
 def _agreed(person: Presence) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -249,6 +249,13 @@ class Stage:
         task = asyncio.create_task(run(), name=f"{name}:{self.session_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Await what goes on to its end though nobody waits for it any more."""
+        task = asyncio.create_task(work, name=f"{name}:{self.session_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.shield(task)
 
     async def settle_tasks(self) -> None:
         """Wait for what is under way (the end of a call, a discard)."""

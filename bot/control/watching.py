@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from bot.control import leaving, watch
 from bot.control.capture import Actor, ActorKind, hold, lift
 from bot.control.conduct import Conduct
 from bot.control.faults import LaneLook
+from bot.control.keeping import warning_of
 from bot.control.leaving import Elapsed
 from bot.control.watch import UNDER_WAY, Verdict
+from bot.errors import QuietnoteError
 from bot.events import EndReason, GateState
 
 
@@ -16,7 +20,7 @@ class Watching(Conduct):
 
     async def _watch_presence(self) -> None:
         """Carry out what :mod:`bot.control.watch` says."""
-        await self._catch_up()
+        await self._or_warn(self._catch_up())  # what cannot be recorded keeps nobody's absence from being seen
         verdict = self._verdict()
         system = Actor(ActorKind.SYSTEM, self.record.clinic_id)
         if isinstance(verdict, EndReason):
@@ -35,6 +39,13 @@ class Watching(Conduct):
                 after = lift(after, reason, consented=self._consented())
             await self._move(after, self._now_sample(), system)
         await self._tell_state()
+
+    async def _or_warn(self, work: Awaitable[None]) -> None:
+        """What fails now is tried again at the next look; time goes on."""
+        try:
+            await work
+        except QuietnoteError as error:
+            self._on_fault(warning_of(error))
 
     def _verdict(self) -> Verdict | EndReason:
         since = self._elapsed()

@@ -106,7 +106,7 @@ class Model:
             self.lift(self.off, said.number, said.at)
             self.lift(self.hold, said.number, said.at)
             self.resumed = True
-            if said.kind == "start" and said.door in {"platform", "page", "channel", "user"}:
+            if said.kind == "start":  # a clinician's own yes by every door: nobody else's Start is carried out
                 self.lift(self.own["dr"], said.number, said.at)
         elif said.kind == "granted":
             self.lift(self.own[said.who], said.number, said.at)

@@ -42,6 +42,8 @@ class HeldDatabase(Database):
         """Transactions to come until all stall."""
         self.failing = self.sparing = 0
         """Writes to come that fail, and how many before them do not."""
+        self.unreadable = 0
+        """Reads to come that fail."""
         self.kill_in: int | None = None
         """Writes to come until the process is killed."""
         self.kill_after = False
@@ -55,6 +57,7 @@ class HeldDatabase(Database):
     def go_on(self) -> None:
         """It works again."""
         self.passing, self.failing, self.sparing, self.kill_in = None, 0, 0, None
+        self.unreadable = 0
         self._open.set()
 
     async def _turn(self) -> None:
@@ -87,6 +90,9 @@ class HeldDatabase(Database):
         elif commit and self.failing:
             self.failing -= 1
             raise StorageUnavailable("database", "full")
+        elif not commit and self.unreadable:
+            self.unreadable -= 1
+            raise StorageUnavailable("database", "io")
         self.busy += 1
         self.idle.clear()
         try:

@@ -17,9 +17,9 @@ from bot.errors import ConfigInvalid, Forbidden, Overloaded, ProblemError
 from bot.events import CaptureState, ConsentState, GateState, Role
 from bot.media.room import Member
 from bot.store.records import Attestation, NewParticipant, NewSession
+from tests.unit.control.gate_call import Call
 from tests.unit.control.gate_world import CLIENT, DOCTOR, PAUSE_ALL, ROLES, open_ground
 from tests.unit.control.rooms import Page
-from tests.unit.control.test_gate_faults import Call
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 ALLOWED = ConsentPolicy(verbal_attested=True)

@@ -14,8 +14,8 @@ from bot.control import leaving
 from bot.events import Pcm
 from bot.store.clinic_store import ClinicStore
 from tests.unit.control import gate_world
+from tests.unit.control.gate_call import Call
 from tests.unit.control.gate_world import CLIENT, DOCTOR, open_ground
-from tests.unit.control.test_gate_faults import Call
 
 MINUTE_S = 4.0
 

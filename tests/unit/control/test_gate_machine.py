@@ -40,9 +40,11 @@ ANYBODY = st.sampled_from([DOCTOR, CLIENT, CLIENT, PARENT, HELPER])
 DOORS = st.sampled_from(["platform", "user", "page", "channel", "token"])
 SEQ = st.sampled_from([None, None, "current", 0])
 TROUBLE = st.tuples(
-    st.sampled_from(["stalls", "fails", "killed"]), st.sampled_from([1, 1, 2, 2, 3, 5, 8]), st.booleans()
+    st.sampled_from(["stalls", "fails", "fails", "unreadable", "killed"]),
+    st.sampled_from([1, 1, 2, 2, 3, 5, 8]),
+    st.booleans(),
 )
-"""What happens, at which write or for how many, and whether after it rather than before."""
+"""What happens, at which write or for how many reads or writes, and whether after it rather than before."""
 SAID = st.tuples(
     DOORS,
     st.sampled_from([CLIENT, CLIENT, PARENT, HELPER, DOCTOR]),
@@ -80,15 +82,20 @@ class GateMachine(Watched, RuleBasedStateMachine):
 
     # -- the people ----------------------------------------------------------------------------------------------------
 
-    @initialize(clinic=st.sampled_from([PAUSE_ALL, WITHHOLD]), running=st.sampled_from([True, True, True, False]))
-    def session(self, clinic: str, running: bool) -> None:
+    @initialize(
+        clinic=st.sampled_from([PAUSE_ALL, WITHHOLD]),
+        begun=st.sampled_from(["recorded", "recorded", "recorded", "waits", "not"]),
+    )
+    def session(self, clinic: str, begun: str) -> None:
+        """``waits``: for the client's answer."""
         self.clinic = clinic
         self.run(self.world.open(clinic))
-        if running:
+        if begun != "not":
             for who in (DOCTOR, CLIENT):
                 self.enter(who)
             self.capture("platform", DOCTOR, "start", None)
-            self.consent("page", CLIENT, "granted", None)
+            if begun == "recorded":
+                self.consent("page", CLIENT, "granted", None)
             self.pass_time(3, 0.0)
 
     @rule(who=ANYBODY)
@@ -220,6 +227,8 @@ class GateMachine(Watched, RuleBasedStateMachine):
                 db.stall(count)
             case "fails":
                 db.failing, db.sparing = (1, count - 1) if after else (count, 0)
+            case "unreadable":
+                db.unreadable = count
             case "killed":
                 db.kill_in, db.kill_after = count, after
         for door, who, kind in said:

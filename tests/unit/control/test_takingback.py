@@ -11,8 +11,8 @@ import pytest
 from bot.control.capture import Ack, Actor, ActorKind
 from bot.errors import ConfigInvalid, Forbidden, InvalidTransition, Overloaded
 from bot.events import ConsentState, Role
+from tests.unit.control.gate_call import OPEN, Call
 from tests.unit.control.gate_world import CLIENT, DOCTOR, HELPER, ROLES, WITHHOLD, open_ground
-from tests.unit.control.test_gate_faults import OPEN, Call
 
 
 @pytest.fixture
