@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bot.asr.scheduler import LaneVoice, Scheduler, SetAside
-from bot.errors import Overloaded
-from bot.events import Segment, SpeechWindow
+from bot.errors import Overloaded, TranscriptPurged
+from bot.events import SAMPLES_PER_MS, Segment, SpeechWindow
 from bot.media.pipeline import leftover_windows
 from bot.media.spool import Spool
 from bot.media.vad import SileroVad
 from bot.store.sessions import SessionStore
 from bot.store.vault import Vault
 
+EDGE_MS = 120
+"""How far a word may reach beyond the times that were recognised for it."""
 WAIT_S = 600.0
 """Longest wait for the words of one window: live calls go first."""
 
@@ -28,18 +30,33 @@ async def recognise_rest(
     """
     record = await store.get(session_id)
     scheduler.reopen(session_id)  # the call that ended had itself forgotten
+    try:
+        segments = (await store.transcript(session_id)).segments
+    except TranscriptPurged:
+        segments = ()
     made = 0
     for lane in await store.lanes(session_id):
         voice = LaneVoice(session_id, lane.id, lane.participant_id, lane.role, record.language)
 
         spool = await asyncio.to_thread(Spool, folder, vault, session_id, lane.id, hash_tree=lane.hash_tree)
         await store.save_ledger(session_id, lane.id, lane.ledger, spool.hash_tree)
-        windows: Iterator[SpeechWindow] = leftover_windows(lane.id, spool, vad, lane.committed_through_sample)
+        written = _written(lane.id, segments, lane.committed_through_sample)
+        windows: Iterator[SpeechWindow] = leftover_windows(lane.id, spool, vad, lane.committed_through_sample, written)
         while (window := await asyncio.to_thread(next, windows, None)) is not None:
             segment = await _words(scheduler, window, voice)
             await store.commit_final(session_id, segment)
             made += bool(segment.text)
     return made
+
+
+def _written(lane_id: str, segments: Sequence[Segment], from_sample: int) -> list[tuple[int, int]]:
+    """The spans of a lane that are in words behind its watermark, with what a word's edges may take more."""
+    spans = [
+        ((s.start_ms - EDGE_MS) * SAMPLES_PER_MS, (s.end_ms + EDGE_MS) * SAMPLES_PER_MS)
+        for s in segments
+        if s.lane_id == lane_id and s.end_ms * SAMPLES_PER_MS > from_sample
+    ]
+    return sorted(spans)
 
 
 async def _words(scheduler: Scheduler, window: SpeechWindow, voice: LaneVoice) -> Segment:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -269,17 +269,36 @@ class LanePipeline:
         )
 
 
-def leftover_windows(lane_id: str, spool: Spool, vad: FrameModel, from_sample: int) -> Iterator[SpeechWindow]:
-    """The windows of what a spool still holds from a sample on, each ended: for recognition after the call."""
+def leftover_windows(
+    lane_id: str, spool: Spool, vad: FrameModel, from_sample: int, written: Sequence[tuple[int, int]] = ()
+) -> Iterator[SpeechWindow]:
+    """The windows of what a spool still holds from a sample on, each ended: for recognition after the call.
+
+    ``written`` are the spans of samples that are in words though they lie behind ``from_sample``: a stretch before them
+    was set aside. They are left out, because another cut of the same sound would say it again.
+    """
     ended: deque[SpeechWindow] = deque()
     cutter = Windower(
         lane_id, vad, lambda window: ended.append(window) if window.final else None, lambda s: window_id(lane_id, s)
     )
     end = from_sample
     for audio in spool.read(from_sample):
-        cutter.captured(audio)
+        for piece in _outside(audio, written):
+            cutter.captured(piece)
         end = audio.end_sample
         while ended:
             yield ended.popleft()
     cutter.boundary(LaneBoundary(lane_id, end, BoundaryReason.FINISHED))
     yield from ended
+
+
+def _outside(audio: CapturedAudio, spans: Sequence[tuple[int, int]]) -> Iterator[CapturedAudio]:
+    """The parts of ``audio`` that lie in no span; spans are in order."""
+    at = audio.start_sample
+    for start, end in spans:
+        if at < start and at < audio.end_sample:
+            to = min(start, audio.end_sample)
+            yield CapturedAudio(audio.lane_id, at, audio.pcm[at - audio.start_sample : to - audio.start_sample])
+        at = max(at, end)
+    if at < audio.end_sample:
+        yield CapturedAudio(audio.lane_id, at, audio.pcm[at - audio.start_sample :])

@@ -178,6 +178,24 @@ def test_left_over_windows(tmp_path: Path) -> None:
     assert np.array_equal(left[0].pcm, second.pcm)
 
 
+def test_what_is_in_words_already_is_not_cut_again(tmp_path: Path) -> None:
+    vault = FakeVault()
+    world = World(tmp_path, vault)
+    world.pipeline.set_state(GateState.OPEN, 0)
+    world.hear(np.concatenate([speech(2), quiet(3), speech(2), quiet(3), speech(2), quiet(3)]), 0)
+    world.pipeline.flush()
+    first, second, third = world.finals
+    spool = Spool(tmp_path, vault, "ses", "lane")
+    span = (second.start_sample, second.end_sample)
+    left = list(leftover_windows("lane", spool, ScriptedVad(), 0, [span]))
+    assert [(w.start_sample, w.end_sample) for w in left] == [
+        (first.start_sample, first.end_sample),
+        (third.start_sample, third.end_sample),
+    ]
+    whole = [(0, 40 * SECOND)]
+    assert list(leftover_windows("lane", Spool(tmp_path, vault, "ses", "lane"), ScriptedVad(), 0, whole)) == []
+
+
 def test_window_ids_are_short_and_stable() -> None:
     assert window_id("lane_" + "a" * 32, 123) == window_id("lane_" + "a" * 32, 123)
     assert len(window_id("x", 1)) <= 40
