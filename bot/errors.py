@@ -44,6 +44,9 @@ import errno
 from collections.abc import Sequence
 from typing import ClassVar
 
+PROBLEM_TYPE = "urn:quietnote:problem:"
+"""What stands before a slug in a problem's ``type``."""
+
 
 class QuietnoteError(Exception):
     """The root. Never raised by itself."""
@@ -62,6 +65,16 @@ class ProblemError(QuietnoteError):
         self.detail = detail or self.title
         self.extra = extra
         super().__init__(self.detail)
+
+    def members(self) -> dict[str, str | int]:
+        """Its RFC 9457 members, as they stand in an answer or inside a message."""
+        return {
+            "type": PROBLEM_TYPE + self.slug,
+            "slug": self.slug,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
 
 
 class Unauthorized(ProblemError):

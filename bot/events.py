@@ -230,6 +230,12 @@ class CapturedAudio:
         """Position just after the last sample."""
         return self.start_sample + len(self.pcm)
 
+    def between(self, start: int, end: int) -> CapturedAudio:
+        """What of it lies from ``start`` to ``end``; may be empty."""
+        start = max(start, self.start_sample)
+        pcm = self.pcm[start - self.start_sample : max(0, end - self.start_sample)]
+        return CapturedAudio(self.lane_id, start, pcm)
+
 
 class BoundaryReason(StrEnum):
     """Why a captured stretch ended; an open window is closed there and no pre-roll crosses it."""

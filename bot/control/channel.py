@@ -145,17 +145,6 @@ def muted(message: Mapping[str, Any]) -> bool:
     return said
 
 
-def problem_of(error: ProblemError) -> dict[str, Any]:
-    """The RFC 9457 members of an error, as they stand inside a message."""
-    return {
-        "type": f"urn:quietnote:problem:{error.slug}",
-        "slug": error.slug,
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-    }
-
-
 def ack_ok(message_id: str, ack: Ack) -> dict[str, Any]:
     """The message was carried out."""
     return {
@@ -170,7 +159,7 @@ def ack_ok(message_id: str, ack: Ack) -> dict[str, Any]:
 
 def ack_refused(message_id: str, seq: int, error: ProblemError) -> dict[str, Any]:
     """The message was refused; nothing changed."""
-    return {"type": "ack", "message_id": message_id, "seq": seq, "ok": False, "problem": problem_of(error)}
+    return {"type": "ack", "message_id": message_id, "seq": seq, "ok": False, "problem": error.members()}
 
 
 def caption(segment: Segment) -> dict[str, Any]:

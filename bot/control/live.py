@@ -165,7 +165,7 @@ class LiveSession(Watching):
                 raise ConfigInvalid(f"type: must be one of {', '.join([*channel.CONTROL_TYPES_LIST, *PAGE_TYPES])}.")
         except ProblemError as error:
             answers = channel.ANSWERS_SIGNAL if message.get("type") == "signal" else {}
-            await link.send({"type": "problem", "problem": channel.problem_of(error)} | answers)
+            await link.send({"type": "problem", "problem": error.members()} | answers)
 
     def _actor(self, member: Member) -> Actor:
         return Actor(
@@ -248,7 +248,7 @@ class LiveSession(Watching):
         try:
             await self._control(member, channel.decode(event.payload), reply)
         except ProblemError as error:
-            await reply({"type": "problem", "problem": channel.problem_of(error)})
+            await reply({"type": "problem", "problem": error.members()})
 
     def _mute(self, participant_id: str, *, muted: bool) -> None:
         seat = self.lobby.seats.get(participant_id)

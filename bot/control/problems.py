@@ -16,8 +16,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from bot.control.channel import problem_of
 from bot.errors import (
+    PROBLEM_TYPE,
     ConfigInvalid,
     Forbidden,
     NotFound,
@@ -49,7 +49,7 @@ _OWN_WORDS = {"union_tag_invalid": "is not one of the known kinds", "json_invali
 
 def body_of(error: ProblemError) -> dict[str, Any]:
     """The members of the problem document."""
-    return {**error.extra, **problem_of(error)}
+    return {**error.extra, **error.members()}
 
 
 def answer(error: ProblemError, *, status: int | None = None, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -68,7 +68,7 @@ def answer(error: ProblemError, *, status: int | None = None, headers: Mapping[s
 def internal_body(reference: str) -> dict[str, Any]:
     """The members of the problem document for a fault of ours."""
     return {
-        "type": f"urn:quietnote:problem:{INTERNAL}",
+        "type": PROBLEM_TYPE + INTERNAL,
         "slug": INTERNAL,
         "title": "Something went wrong here.",
         "status": 500,

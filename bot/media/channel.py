@@ -10,6 +10,7 @@ from bot.errors import PayloadTooLarge
 
 LABEL = "scribe.control.v1"
 MAX_MESSAGE_BYTES = 256 * 1024
+"""What aiortc announces (`a=max-message-size`)."""
 MAX_BUFFERED_BYTES = 1024 * 1024
 """Overload policy: a page that reads so slowly misses messages; :meth:`ControlChannel.send` says so."""
 
@@ -43,12 +44,5 @@ class ControlChannel:
 
 
 def _too_large() -> bytes:
-    problem = PayloadTooLarge(f"Messages may have {MAX_MESSAGE_BYTES} bytes.")
-    body = {
-        "type": f"urn:quietnote:problem:{problem.slug}",
-        "slug": problem.slug,
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.detail,
-    }
-    return json.dumps({"type": "ack", "message_id": None, "seq": None, "ok": False, "problem": body}).encode()
+    problem = PayloadTooLarge(f"Messages may have {MAX_MESSAGE_BYTES} bytes.").members()
+    return json.dumps({"type": "ack", "message_id": None, "seq": None, "ok": False, "problem": problem}).encode()

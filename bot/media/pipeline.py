@@ -296,9 +296,8 @@ def _outside(audio: CapturedAudio, spans: Sequence[tuple[int, int]]) -> Iterator
     """The parts of ``audio`` that lie in no span; spans are in order."""
     at = audio.start_sample
     for start, end in spans:
-        if at < start and at < audio.end_sample:
-            to = min(start, audio.end_sample)
-            yield CapturedAudio(audio.lane_id, at, audio.pcm[at - audio.start_sample : to - audio.start_sample])
+        if at < min(start, audio.end_sample):
+            yield audio.between(at, start)
         at = max(at, end)
     if at < audio.end_sample:
-        yield CapturedAudio(audio.lane_id, at, audio.pcm[at - audio.start_sample :])
+        yield audio.between(at, audio.end_sample)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from bot.events import SAMPLE_RATE_HZ, SAMPLES_PER_MS
 from bot.media.rtp import RtpIn, unwrap
+from bot.media.timeline import RTP_PER_SAMPLE
 
-RTP_PER_SAMPLE = 3
 SEND_TIME_BITS = 24
 SEND_TIME_PER_S = 1 << 18
 DRIFT = 5000
@@ -34,8 +34,8 @@ class SendTime:
         self._by_packets = False
         self._last: tuple[int, int] | None = None
         """Sender's time and arrival of the packet before."""
-        self._fastest: int | None = None
-        """Least of arrival minus sender's time."""
+        self._fastest: float | None = None
+        """Least of arrival minus sender's time; not whole, because it grows by less than a sample between packets."""
         self._even: tuple[int, int, int] | None = None
         """Since when packets are late evenly, and the least and the greatest lateness since then."""
 
@@ -52,12 +52,13 @@ class SendTime:
         if self._fastest is None or self._last is None:
             self._fastest = offset
         else:
-            crept = max(0, packet.arrival_sample - self._last[1]) // DRIFT
+            crept = max(0, packet.arrival_sample - self._last[1]) / DRIFT
             self._fastest = min(self._fastest + crept, offset)
         self._last = (sent, packet.arrival_sample)
-        if self._slept(packet.arrival_sample, offset - self._fastest):
-            self._fastest, self._even = offset, None
-        return sent + self._fastest
+        lateness = offset - int(self._fastest)
+        if self._slept(packet.arrival_sample, lateness):
+            self._fastest, self._even, lateness = offset, None, 0
+        return packet.arrival_sample - lateness
 
     def _sent(self, packet: RtpIn) -> int | None:
         """The sender's time of a packet, on its own clock."""

@@ -267,18 +267,13 @@ class Spool:
                     self.unreadable += 1
                     log.warning("spool_chunk_unreadable", session_id=self._session_id, lane_id=self._lane_id)
                 continue
-            yield self._from(from_sample, CapturedAudio(self._lane_id, chunk.start, pcm))
+            yield CapturedAudio(self._lane_id, chunk.start, pcm).between(from_sample, chunk.end)
         for audio in list(self._unsealed):
             if audio.end_sample > from_sample:
-                yield self._from(from_sample, audio)
+                yield audio.between(from_sample, audio.end_sample)
         if self._part_samples and self._part_start + self._part_samples > from_sample:
             part = CapturedAudio(self._lane_id, self._part_start, np.concatenate(self._parts))
-            yield self._from(from_sample, part)
-
-    @staticmethod
-    def _from(sample: int, audio: CapturedAudio) -> CapturedAudio:
-        skip = max(0, sample - audio.start_sample)
-        return CapturedAudio(audio.lane_id, audio.start_sample + skip, audio.pcm[skip:])
+            yield part.between(from_sample, part.end_sample)
 
     def erase_through(self, sample: int) -> int:
         """Destroy every chunk that ends at or before ``sample``; how many those were."""

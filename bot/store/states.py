@@ -273,11 +273,11 @@ class StateStore(Ground):
             or_(s.capture == "discarded", s.withdrawn_by.is_not(None)),
             or_(s.audio == "held", s.transcript.in_(["live", "ready", "failed"])),
         )
-        half_begun = and_(s.capture == "off", s.bot.not_in(["absent", "done", "failed"]))
+        not_home = s.bot.not_in(["absent", "done", "failed"])
         query = (
             select(s, NoteRow.id)
             .outerjoin(NoteRow, NoteRow.session_id == s.id)
-            .where(or_(live, ended, dropped, half_begun))
+            .where(or_(live, ended, dropped, not_home))
             .order_by(s.created_at, s.id)
         )
         async with self._db.read() as db:

@@ -207,7 +207,7 @@ class Page:
         try:
             await live.enter(member, self, came.pass_id, came.held)
         except ProblemError as error:
-            await self.send({"type": "problem", "problem": channel.problem_of(error)})
+            await self.send({"type": "problem", "problem": error.members()})
             await self.close(REFUSED, error.slug)
             return
         except Exception as error:  # noqa: BLE001 - the page is told that the fault is ours, and comes again
@@ -225,9 +225,9 @@ class Page:
                 self._gone = True
                 return
             except ProblemError as error:
-                await self.send({"type": "problem", "problem": channel.problem_of(error)})
+                await self.send({"type": "problem", "problem": error.members()})
             except asyncio.QueueFull:
-                full = channel.problem_of(Overloaded("Too much signalling."))
+                full = Overloaded("Too much signalling.").members()
                 await self.send({"type": "problem", "problem": full} | channel.ANSWERS_SIGNAL)
 
     async def _signal_all(self, member: Member, live: LiveSession) -> None:
@@ -238,7 +238,7 @@ class Page:
         try:
             await live.page_message(member, self, message)
         except ProblemError as error:
-            await self.send({"type": "problem", "problem": channel.problem_of(error)} | about)
+            await self.send({"type": "problem", "problem": error.members()} | about)
         except Exception as error:  # noqa: BLE001 - one bad message must not end the call
             await self._own_fault(error, **about)
 
@@ -287,4 +287,4 @@ def _sane(message: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _refusal(code: int, reason: str, error: ProblemError) -> _Refused:
-    return _Refused(code, reason, channel.problem_of(error))
+    return _Refused(code, reason, error.members())

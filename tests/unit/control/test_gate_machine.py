@@ -350,6 +350,14 @@ def test_whatever_happens_the_gate_holds(machine: type[GateMachine]) -> None:
     run_state_machine_as_test(machine, settings=profile(35, 30, same=True))
 
 
+def test_a_discard_of_what_was_never_captured_is_taken_up_after_a_crash(machine: type[GateMachine]) -> None:
+    state = machine()
+    state.session(clinic="pause-all", begun="waits")
+    state.clinician_says(action="pause", door="platform", seq=None)
+    state.one_thing(eighths=1, said=("platform", "cl", "discard"), trouble=("killed", 1, True))
+    state.teardown()
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_whatever_happens_the_gate_holds_for_long(machine: type[GateMachine]) -> None:

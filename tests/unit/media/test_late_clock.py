@@ -171,6 +171,18 @@ def test_a_sender_that_slept_is_believed_again() -> None:
     assert max(lateness[-300:]) <= 1, "after ten seconds it is taken for what it is"
 
 
+@pytest.mark.parametrize("every_ms", [20, 60])
+def test_a_slow_senders_clock_makes_nothing_late(every_ms: int) -> None:
+    clock = SendTime()
+    packet = next(iter(packets(count=1)))
+    slow = 1 - 100e-6
+    late = [
+        at - clock.left(replace(packet, arrival_sample=at, send_time=int(at * slow * (1 << 18) / 16_000) % (1 << 24)))
+        for at in range(0, 3600 * 16_000, every_ms * SAMPLES_PER_MS)
+    ]
+    assert max(late) <= 2, "an hour of 100 ppm is 360 ms"
+
+
 def test_the_senders_time_wraps_and_silence_is_long() -> None:
     clock = SendTime()
     base = list(packets(count=3))
