@@ -45,6 +45,6 @@ soak: $(STAMP) ## the long tests
 	@$(BIN)/python -m pytest -m soak --timeout 1800
 
 lock: ## write the locks anew, for every Python from 3.11 on (needs uv)
-	uv pip compile $(LOCK) --extra dev --extra e2e pyproject.toml -o requirements.lock
-	uv pip compile $(LOCK) --constraint requirements.lock pyproject.toml -o requirements.runtime.lock
+	uv pip compile $(LOCK) --extra dev --extra e2e --extra postgres pyproject.toml -o requirements.lock
+	uv pip compile $(LOCK) --extra postgres --constraint requirements.lock pyproject.toml -o requirements.runtime.lock
 	echo 'hatchling>=1.27,<2' | uv pip compile $(LOCK) --constraint requirements.lock - -o requirements.build.lock

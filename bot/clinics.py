@@ -128,6 +128,16 @@ class Retention(_Part):
     erase_audio_within_h: float = Field(
         24.0, gt=0, le=72, description="Hours after which audio is destroyed whatever happened."
     )
+    notes_days: Annotated[int, Field(ge=365, le=36_525)] | Literal["keep"] = Field(
+        "keep",
+        description="Days from signing until a session's record (note, typed text, names, answers on consent) is "
+        "destroyed; keep: never by itself.",
+    )
+    drafts_days: Annotated[int, Field(ge=30, le=3_650)] | Literal["keep"] = Field(
+        "keep",
+        description="Days from the session's end until a draft that nobody signed is destroyed, with what was typed "
+        "for it; keep: never by itself.",
+    )
 
 
 class ClinicConfig(_Part):

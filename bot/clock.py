@@ -54,6 +54,52 @@ class ManualClock:
         self._now += timedelta(seconds=seconds)
         self._monotonic_s += seconds
 
+    def jump(self, seconds: float) -> None:
+        """Put the wall clock forward or back: it was set, or the machine stood still meanwhile."""
+        self._now += timedelta(seconds=seconds)
+
+
+class SettledTime:
+    """Wall time for what cannot be undone: a jump of the clock counts only once it has stood for a while.
+
+    Until then time goes on from where it was. What a wrong clock would destroy is kept for ten minutes more, in which
+    it may be put right; what a clock that was put back would keep is not kept longer.
+    """
+
+    STANDS_S = 600.0
+    NO_JUMP_S = 60.0
+    """Wall and monotonic time may part by so much between two looks: they are looked at every minute."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._line = clock.now(), clock.monotonic_s()
+        self._other: tuple[datetime, float] | None = None
+        """Where another line of time was first seen, that the clock may have jumped to."""
+        self.put_back = timedelta()
+        """By how much it was put back when it last was, and that stood."""
+
+    def now(self) -> datetime:
+        """The time that things are destroyed by."""
+        wall, mono = self._clock.now(), self._clock.monotonic_s()
+        expected = _on(self._line, mono)
+        if self._near(wall, expected):
+            self._line, self._other = (wall, mono), None
+            return wall
+        if self._other is None or not self._near(wall, _on(self._other, mono)):
+            self._other = wall, mono
+        if mono - self._other[1] < self.STANDS_S:
+            return expected
+        self.put_back = max(expected - wall, timedelta())
+        self._line, self._other = (wall, mono), None
+        return wall
+
+    def _near(self, one: datetime, other: datetime) -> bool:
+        return abs((one - other).total_seconds()) <= self.NO_JUMP_S
+
+
+def _on(line: tuple[datetime, float], mono: float) -> datetime:
+    return line[0] + timedelta(seconds=mono - line[1])
+
 
 class CallClock:
     """The one time line of a call: milliseconds, and 16 kHz samples, since the bot's call began.

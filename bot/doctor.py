@@ -62,6 +62,7 @@ async def examine(settings: Settings) -> list[Check]:
         ("speech model", _model),
         ("live bus", _bus),
         ("database", _database),
+        ("processes", _processes),
     ):
         checks.append(await _guarded(name, look, settings))
     checks.append(_optional("livekit", "livekit.agents", "rooms on LiveKit: install the extra `livekit`"))
@@ -188,6 +189,23 @@ async def _database(settings: Settings) -> str:
         await db.open()
         await db.close()
     return "embedded SQLite, tables up to date"
+
+
+async def _processes(settings: Settings) -> str:
+    """Whether this one would be alone, and may run beside those that run."""
+    from bot.store.datafolder import DataFolder, InUse
+
+    folder = DataFolder(settings.data_dir)
+    try:
+        await asyncio.to_thread(folder.take, alone=not settings.is_shared)
+    except InUse:
+        if not settings.is_shared:
+            return "a service runs on this data directory"
+        raise
+    folder.release()
+    if settings.is_shared:
+        return f"any number, on this data directory, database and Redis; dead after {settings.lease_s:g} s"
+    return "one" + ("; several need REDIS_URL too" if settings.database_url else "")
 
 
 class _Unusable(QuietnoteError):

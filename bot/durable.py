@@ -7,6 +7,11 @@ and a step uses the same store as everything else.
 When the process closes, waiting steps are left by an exception that the engine does not record, so that the next start
 runs them again. What a step raises is stored by the engine, so it is reduced to names first (:class:`StepFailed`), and
 the engine's own log lines to where they came from: neither may carry what people said.
+
+Several processes may share the engine's records, on PostgreSQL. Each is an executor of its own name; what one that
+died left is taken up by another (:meth:`Durable.adopt`). The first may still be running, held up somewhere: each run
+claims its subject with a number that grows whenever it is taken up, and what an earlier one still wants to change is
+refused (:mod:`bot.store.serving`). A run that finds out ends there, and records nothing.
 """
 
 from __future__ import annotations
@@ -15,20 +20,23 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
-import os
-import secrets
-from collections.abc import Callable, Coroutine
-from pathlib import Path
-from typing import Any, ClassVar
+import threading
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import structlog
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
 
-from bot.errors import ProblemError, QuietnoteError
+from bot.errors import ProblemError, QuietnoteError, StorageUnavailable
+from bot.store.postgres import cause_of, refusal_of
+from bot.store.serving import Run, working
+from bot.store.workflowdb import make_private_file
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
 Step = Callable[[], Coroutine[Any, Any, dict[str, Any]]]
 """A step's work on the event loop. What it returns is stored: ids, states, counts and hashes only."""
 Workflow = Callable[["Durable", str], None]
@@ -37,7 +45,11 @@ Workflow = Callable[["Durable", str], None]
 MAX_THREADS = 32
 """Workflows beyond this many wait for a thread; nothing is lost."""
 CLOSE_TIMEOUT_S = 2.0
+CLAIM_TIMEOUT_S = 30.0
 RUNNING = frozenset({"PENDING", "ENQUEUED", "DELAYED"})
+SCHEMA = "quietnote_workflows"
+"""Where PostgreSQL keeps the engine's tables: beside ours, in the same database."""
+POOL = 10
 
 
 class StepFailed(Exception):
@@ -50,6 +62,27 @@ class StepFailed(Exception):
 
 class _Closing(BaseException):
     """The process is going away. Not an Exception, so the engine records nothing and the step runs again later."""
+
+
+class Others(Protocol):
+    """What a process must know of those it shares the engine's records with."""
+
+    def is_dead(self, executor_id: str) -> bool:
+        """True for an executor that was found dead."""
+        ...
+
+    async def claim(self, subject: str, run: int, taken_up: int) -> Run:
+        """Let this run alone work at ``subject``; it is ``lost`` where a later one does."""
+        ...
+
+
+@dataclass(slots=True)
+class _Execution:
+    """A workflow on its engine thread; ``claimed`` at its first step."""
+
+    workflow_id: str
+    taken_up: int = 0
+    claimed: Run | None = None
 
 
 class Durable:
@@ -67,8 +100,9 @@ class Durable:
         executor_id: str,
         attempts: int,
         retry_after_s: float,
+        others: Others | None = None,
     ) -> None:
-        """``retry_after_s`` is doubled at each further one of the ``attempts``."""
+        """``retry_after_s`` is doubled at each further one of the ``attempts``; without ``others`` it is alone."""
         self._workflow = workflow
         self._name = name
         self._version = version
@@ -76,6 +110,8 @@ class Durable:
         self._executor_id = executor_id
         self._attempts = attempts
         self._retry_after_s = retry_after_s
+        self._others = others
+        self._here = threading.local()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._starting = asyncio.Lock()
@@ -98,7 +134,7 @@ class Durable:
 
     def _launch(self) -> None:
         _tame_log()
-        _make_private_file(self._database_url)
+        make_private_file(self._database_url)
         config: DBOSConfig = {
             "name": "quietnote",
             "system_database_url": self._database_url,
@@ -112,8 +148,14 @@ class Durable:
             "notification_listener_polling_interval_sec": 0.1,
             "scheduler_polling_interval_sec": 3600.0,
         }
+        if not self._database_url.startswith("sqlite"):
+            config |= {"dbos_system_schema": SCHEMA, "use_listen_notify": False, "sys_db_pool_size": POOL}
         DBOS(config=config)
-        DBOS.launch()
+        try:
+            DBOS.launch()
+        except DBAPIError as error:
+            DBOS.destroy()
+            raise refusal_of(error.orig) or StorageUnavailable("database", cause_of(error.orig)) from None
 
     async def close(self) -> None:
         """Leave running steps for the next start, and end the engine. Idempotent."""
@@ -167,12 +209,18 @@ class Durable:
         runs, running = 0, False
         while (status := DBOS.get_workflow_status(self._id(subject, runs))) is not None:
             running = status.status in RUNNING
-            if running and status.app_version != self._version and status.executor_id == self._executor_id:
-                # left behind by another release of this very process: the engine never takes it up again
+            if running and status.app_version != self._version and self._is_over(status.executor_id):
+                # left behind by another release: the engine never takes it up again
                 DBOS.cancel_workflow(status.workflow_id)
                 running = False
             runs += 1
         return runs, running
+
+    def _is_over(self, executor_id: str | None) -> bool:
+        """True of this process, which runs nothing of another release, and of one that is dead."""
+        if executor_id is None or executor_id == self._executor_id:
+            return True
+        return self._others is not None and self._others.is_dead(executor_id)
 
     def _wait(self, subject: str) -> None:
         for run in range(self._runs(subject)[0]):
@@ -181,6 +229,24 @@ class Durable:
 
     def _id(self, subject: str, run: int) -> str:
         return f"{self._name}:{subject}" if run == 0 else f"{self._name}:{subject}:{run}"
+
+    # -- what others left ----------------------------------------------------------------------------------------------
+
+    async def executors(self) -> frozenset[str]:
+        """Every executor that runs something, or died over it."""
+        return frozenset(await asyncio.to_thread(self._executors))
+
+    async def adopt(self, dead: Collection[str]) -> int:
+        """Take up what dead executors left, unless another process does already; how many workflows that were."""
+        return await asyncio.to_thread(self._adopt, sorted(set(dead) - {self._executor_id}))
+
+    def _executors(self) -> set[str]:
+        running = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+        return {status.executor_id for status in running if status.executor_id}
+
+    def _adopt(self, dead: list[str]) -> int:
+        # without the engine's hosted conductor nothing public takes up another executor's workflows
+        return len(DBOS._recover_pending_workflows(dead)) if dead else 0  # noqa: SLF001
 
     # -- running, on the engine's threads ------------------------------------------------------------------------------
 
@@ -201,32 +267,69 @@ class Durable:
     def _on_loop(self, name: str, subject: str, work: Step, timeout_s: float) -> dict[str, Any]:
         if self._closing or self._loop is None:
             raise _Closing
-        future = asyncio.run_coroutine_threadsafe(self._tracked(work), self._loop)
+        execution: _Execution | None = getattr(self._here, "execution", None)
+        if execution is not None and execution.claimed is None:
+            self._claim(subject, execution)
+        run = execution.claimed if execution is not None else None
+        try:
+            outcome = self._carried_out(self._tracked(work, run), timeout_s)
+        except StepFailed as failure:
+            if self._closing:
+                raise _Closing from None
+            self._leave_if_taken_over(execution)
+            log.warning("workflow_step_failed", step=name, workflow_id=subject, reason=failure.reason)
+            raise
+        self._leave_if_taken_over(execution)
+        return outcome
+
+    def _claim(self, subject: str, execution: _Execution) -> None:
+        """Be the run that works at ``subject``."""
+        assert self._others is not None
+        # within a step: what is so now, and not recorded
+        status = DBOS.get_workflow_status(execution.workflow_id)
+        if status is None or status.executor_id != self._executor_id:
+            raise _Closing
+        execution.taken_up = status.recovery_attempts or 0
+        _, _, number = execution.workflow_id.removeprefix(self._id(subject, 0)).rpartition(":")
+        claim = self._others.claim(subject, int(number or 0), execution.taken_up)
+        execution.claimed = self._carried_out(claim, CLAIM_TIMEOUT_S)
+
+    def _leave_if_taken_over(self, execution: _Execution | None) -> None:
+        """End a run that was refused because another executor goes on with it; a later part's work ends none."""
+        if execution is None or execution.claimed is None or not execution.claimed.lost:
+            return
+        status = DBOS.get_workflow_status(execution.workflow_id)
+        ours = status is not None and status.executor_id == self._executor_id
+        if status is None or not ours or status.recovery_attempts != execution.taken_up:
+            log.warning("workflow_taken_over", workflow_id=execution.workflow_id)
+            raise _Closing
+        execution.claimed.lost = False
+
+    def _carried_out(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
+        """Wait on an engine thread for what the event loop does. Raises StepFailed, which says no more than may be."""
+        assert self._loop is not None
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result(timeout_s)
         except concurrent.futures.CancelledError:
             raise _Closing from None
         except TimeoutError:
             future.cancel()
-            failure = StepFailed("timeout")
+            raise StepFailed("timeout") from None
         except QuietnoteError as error:
-            reason = _slug_of(error)
-            failure = StepFailed(reason, retryable=error.retryable)
+            raise StepFailed(_slug_of(error), retryable=error.retryable) from None
         except Exception as error:  # noqa: BLE001  its text may hold words, so only its name goes on
-            failure = StepFailed(type(error).__name__)
-        if self._closing:
-            raise _Closing from None
-        log.warning("workflow_step_failed", step=name, workflow_id=subject, reason=failure.reason)
-        raise failure from None
+            raise StepFailed(type(error).__name__) from None
 
-    async def _tracked(self, work: Step) -> dict[str, Any]:
+    async def _tracked(self, work: Step, run: Run | None) -> dict[str, Any]:
         task = asyncio.current_task()
         assert task is not None
         if self._closing:
             raise asyncio.CancelledError
         self._tasks.add(task)
         try:
-            return await work()
+            with working(run):
+                return await work()
         finally:
             self._tasks.discard(task)
 
@@ -234,6 +337,7 @@ class Durable:
         """The whole workflow. Called by the engine."""
         if self._closing:
             raise _Closing
+        self._here.execution = _Execution(DBOS.workflow_id or "") if self._others is not None else None
         self._workflow(self, subject)
         return "done"
 
@@ -260,36 +364,6 @@ def reason_of(error: Exception) -> str | None:
         error = tries[-1]
     name = getattr(error, "name", type(error).__name__)
     return str(error) if name == StepFailed.__name__ else None
-
-
-# -- where it keeps its records ----------------------------------------------------------------------------------------
-
-
-def embedded_database_url(data_dir: Path) -> str:
-    """The engine's own SQLite file in the data folder."""
-    return URL.create("sqlite", database=str(data_dir / "workflows.db")).render_as_string(hide_password=False)
-
-
-def stable_executor_id(data_dir: Path) -> str:
-    """This data folder's name for itself, made at first use: a restarted process takes up its own workflows only."""
-    path = data_dir / "executor_id"
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".executor_id.{secrets.token_hex(8)}")
-    draft.touch(mode=0o600)
-    draft.write_text(f"exec_{secrets.token_hex(16)}", "ascii")
-    with contextlib.suppress(FileExistsError):
-        path.hardlink_to(draft)
-    draft.unlink()
-    return path.read_text("ascii").strip()
-
-
-def _make_private_file(url: str) -> None:
-    database = make_url(url).database if url.startswith("sqlite") else None
-    if database:
-        Path(database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = os.open(database, os.O_RDWR | os.O_CREAT, 0o600)
-        os.fchmod(made, 0o600)  # also one that was made otherwise
-        os.close(made)
 
 
 class _EngineLog(logging.Handler):

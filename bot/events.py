@@ -322,6 +322,14 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Speaker:
+    """One of those whose voice a turn may be."""
+
+    participant_id: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """What one window said. A final is immutable; a partial is replaced by the next revision of the same id."""
 
@@ -340,6 +348,8 @@ class Segment:
     language: str = "en"
     committed_through_sample: int = 0
     """On a final: everything of this lane before this position is now in words, so its audio may go."""
+    speakers: tuple[Speaker, ...] = ()
+    """Everybody whose voice it may be, where several people share the microphone; empty: ``participant_id``'s own."""
 
 
 class GapReason(StrEnum):
@@ -351,6 +361,8 @@ class GapReason(StrEnum):
     ABSENT = "absent"
     INTERRUPTED = "interrupted"
     """The service itself was away (a crash, a restart)."""
+    OFF = "off"
+    """Between Finish and a Start in the same call."""
 
 
 @dataclass(frozen=True, slots=True)

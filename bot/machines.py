@@ -5,6 +5,10 @@ apart. Every table maps a state to the states that may follow it, each with what
 first; a state that maps to nothing is final. What is not in a table is :class:`bot.errors.InvalidTransition`, from
 :func:`move`, and nothing changes.
 
+A session is recorded in parts: Finish ends one, and Start after it, in the same call, begins the next. Capture and
+audio are machines of a part, which begin anew with each; ``discarded`` is final for the session. The others are the
+session's: what a new part does to transcript and note stands in their tables (:mod:`bot.store.parts`).
+
 What a pause is for is a set of reasons beside the capture machine. Each has one owner, and only its owner lifts it
 (:data:`PAUSED_FOR`). What each action of a clinician does to capture is :data:`bot.control.capture.DOES`.
 """
@@ -25,6 +29,7 @@ S = TypeVar("S", bound=StrEnum)
 Table = Mapping[S, Mapping[S, str]]
 """By state: what may follow it, and why it does."""
 
+AGAIN = "Start again, where capture never began or after Finish: another run"
 END = "Finish, Discard, a no, or the call ended"
 BROKE = "it cannot go on; the reason is recorded"
 
@@ -45,8 +50,8 @@ BOT: Table[BotState] = {
         B.FAILED: BROKE,
     },
     B.LEAVING: {B.DONE: "its connections are closed", B.FAILED: BROKE},
-    B.DONE: {B.REQUESTED: "Start again, where capture never began: another run"},
-    B.FAILED: {B.REQUESTED: "Start again, where capture never began: another run"},
+    B.DONE: {B.REQUESTED: AGAIN},
+    B.FAILED: {B.REQUESTED: AGAIN},
 }
 
 ASKED = "the bot is in the call, and so are they"
@@ -87,7 +92,12 @@ CAPTURE: Table[CaptureState] = {
         K.DISCARDED: DISCARD,
     },
     K.CAPTURING: {K.PAUSED: HELD, K.FINISHED: FINISH, K.DISCARDED: DISCARD},
-    K.PAUSED: {K.CAPTURING: "its last reason was lifted", K.FINISHED: FINISH, K.DISCARDED: DISCARD},
+    K.PAUSED: {
+        K.CAPTURING: "its last reason was lifted",
+        K.OFF: "the client declined before anything was captured",
+        K.FINISHED: FINISH,
+        K.DISCARDED: DISCARD,
+    },
     K.FINISHED: {},
     K.DISCARDED: {},
 }
@@ -121,7 +131,10 @@ TRANSCRIPT: Table[TranscriptState] = {
         T.FAILED: "recognition failed for good",
         T.PURGED: f"Discard; {TAKEN_BACK}",
     },
-    T.READY: {T.PURGED: f"the note was signed; its day came; {TAKEN_BACK}"},
+    T.READY: {
+        T.LIVE: "Start after Finish: the words of another part join it",
+        T.PURGED: f"the note was signed; its day came; {TAKEN_BACK}",
+    },
     T.FAILED: {T.READY: "recognition was tried again", T.PURGED: f"its day came; {TAKEN_BACK}"},
     T.PURGED: {},
 }
@@ -131,7 +144,7 @@ NOTE: Table[NoteState] = {
     N.QUEUED: {N.GENERATING: "its turn came", N.FAILED: BROKE, N.DISCARDED: THROWN},
     N.GENERATING: {N.DRAFT: "it is written and checked", N.FAILED: BROKE, N.DISCARDED: THROWN},
     N.DRAFT: {
-        N.QUEUED: "it is made again, by another template or with more text",
+        N.QUEUED: "it is made again: by another template, with more text, with the words of another part",
         N.SIGNED: "a clinician signs it",
         N.DISCARDED: THROWN,
     },

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 import uvicorn
 
 from bot.app import Running, running
+from bot.control.api.rooms import PING_EVERY_S, PONG_WITHIN_S
 from bot.errors import NotOurAddress, PortBusy, PortForbidden
 from bot.settings import Settings
 
@@ -58,10 +59,11 @@ async def _say_where(service: Running, url: str) -> None:
         print("Development mode: API key `dev`, demo sign-in on the sign-in page.", file=sys.stderr)
         return
     keys = service.services.keys
-    for clinic_id in await service.services.clinics.ids():
-        if not await keys.list(clinic_id):
-            _, key = await keys.create(clinic_id, ("sessions", "notes", "admin"), label="first")
-            print(f"First API key of clinic {clinic_id}, shown once: {key}", file=sys.stderr)
+    async with service.services.db.turn("first keys"):  # of several processes that start together one makes them
+        for clinic_id in await service.services.clinics.ids():
+            if not await keys.list(clinic_id):
+                _, key = await keys.create(clinic_id, ("sessions", "notes", "admin"), label="first")
+                print(f"First API key of clinic {clinic_id}, shown once: {key}", file=sys.stderr)
 
 
 def _config(service: Running) -> uvicorn.Config:
@@ -71,6 +73,8 @@ def _config(service: Running) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         ws_max_size=MAX_SOCKET_BYTES * 2,
+        ws_ping_interval=PING_EVERY_S,
+        ws_ping_timeout=PONG_WITHIN_S,
         timeout_graceful_shutdown=STOP_WITHIN_S,
         lifespan="off",
     )

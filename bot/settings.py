@@ -54,6 +54,12 @@ class Settings(BaseSettings):
     redis_url: str = Field(
         "", description="Redis or Valkey URL; empty: an embedded Valkey.", validation_alias="REDIS_URL"
     )
+    lease_s: float = Field(
+        15.0,
+        ge=1,
+        le=300,
+        description="Where several processes share a database: seconds after which one that says nothing is dead.",
+    )
     master_key: str = Field(
         "",
         description="Base64 of 32 bytes that wrap all keys; empty: a file made in the data folder's vault, mode 600.",
@@ -99,6 +105,16 @@ class Settings(BaseSettings):
             "pages), on, off."
         ),
     )
+    stalled_min: int = Field(
+        5,
+        ge=1,
+        le=60,
+        description="Minutes without any progress after which a note that is being made has failed and may be asked "
+        "for again; one answer of a note model may take its clinic's note.timeout_s on top.",
+    )
+    webhooks_private: bool = Field(
+        False, description="Let webhooks reach this machine and networks of one's own, over plain http too."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING, ERROR."
     )
@@ -130,6 +146,11 @@ class Settings(BaseSettings):
     def sqlalchemy_url(self) -> str:
         """The database, embedded unless one is named."""
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'quietnote.db'}"
+
+    @property
+    def is_shared(self) -> bool:
+        """True when several processes may share the work: one PostgreSQL and one Redis between them."""
+        return self.database_url.startswith("postgresql") and bool(self.redis_url)
 
     @property
     def own_machine(self) -> bool:

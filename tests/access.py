@@ -61,6 +61,7 @@ ATTESTS = (ON_FILE, ALOUD)
 """Where the clinic allows it; where it does not, each is refused to everybody."""
 DESTROY = "withdraw, and have what was recorded destroyed"
 COPY = "get a link to one's own copy"
+SHARE = "say that somebody shares a microphone"
 WRITE = "have the note written"
 """Of a session that waits for it: there is something to write from, and no note."""
 READ_OWN, READ_OTHERS = "read one's own answers", "read somebody else's answers"
@@ -68,6 +69,7 @@ READ_OWN, READ_OTHERS = "read one's own answers", "read somebody else's answers"
 TABLE = (
     *(_conducts(action) for action in ACTIONS),
     Row("admit from the waiting room", all_(YES), clinician(FORBIDDEN), all_(INVALID), clinician(FORBIDDEN)),
+    Row(SHARE, all_(YES), clinician(FORBIDDEN), all_(INVALID), all_(INVALID)),
     *(Row(name, all_(FORBIDDEN), all_(YES), all_(YES), all_(YES)) for name in OWN),
     *(Row(name, *[all_(FORBIDDEN)] * 4) for name in OTHERS),
     Row(DESTROY, all_(FORBIDDEN), all_(YES), all_(YES), all_(YES)),
@@ -87,6 +89,7 @@ TABLE = (
     Row("sign the note", all_(FORBIDDEN), clinician(FORBIDDEN), all_(INVALID), all_(INVALID)),
     _reads("read the receipts", clinician(FORBIDDEN)),
     _reads("read the inbox", all_(FORBIDDEN)),
+    _reads("see to the clinic's webhooks", all_(FORBIDDEN)),
 )
 BY_NAME = {row.name: row for row in TABLE}
 

@@ -1,6 +1,6 @@
 """What every test may rely on: no network but this machine's own, no task left behind, and parts that are real.
 
-A real part that is missing (Chromium, the recordings) skips its tests with the reason, unless
+A real part that is missing (Chromium, PostgreSQL, the recordings) skips its tests with the reason, unless
 ``QUIETNOTE_REQUIRE_REAL_PARTS=1`` is set: then it fails them, so that a build machine cannot pass by lacking something.
 """
 
@@ -19,6 +19,9 @@ from typing import Any, NoReturn
 import pytest
 
 from bot.media import loopback
+from tests.postgres_server import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]
 
 REQUIRE = "QUIETNOTE_REQUIRE_REAL_PARTS"
 CORPUS = "QUIETNOTE_CORPUS"

@@ -20,6 +20,7 @@ from array import array
 from pathlib import Path
 
 import av
+import states
 from playwright.async_api import Locator, Page, Playwright, ViewportSize, async_playwright, expect
 
 from bot.demo import dialogue
@@ -38,6 +39,8 @@ LATE_S = 0.5
 """A pause that comes later than this is after the words that it is for."""
 TAIL_S = 300.0
 """Silence behind it: Chromium plays a file over and over."""
+BESIDE = "Sam Reyes"
+"""Who sits at the client's microphone."""
 HUSH = 12
 """Loudness of that silence, of 32,768: a microphone that gives nothing at all is called silent."""
 RATE_HZ = 48_000
@@ -243,6 +246,26 @@ async def note(album: Album, served: Served, clinician: Person) -> None:
     await album.take(clinician, "start")
 
 
+async def shared(album: Album, served: Served, clinician: Person, client: Person) -> None:
+    """Two people at one microphone: how they are named, and how each is asked. Nothing is recorded."""
+    await sign_in(clinician, served)
+    await client.page.goto(await start_call(clinician, "Start Call"))
+    await admit(clinician)
+    await clinician.press(f"Somebody sits with {CLIENT_NAME}")
+    dialog = clinician.page.get_by_role("dialog")
+    await dialog.get_by_role("textbox", name="Their name").fill(BESIDE)
+    await dialog.get_by_role("combobox").select_option("guardian")
+    await album.take(clinician, "shared-named")
+    await dialog.get_by_role("button", name="Ask them too").click()
+    await clinician.press("Start recording")
+    await client.press("I agree to recording")
+    await expect(client.page.get_by_role("dialog").get_by_role("heading")).to_contain_text(BESIDE)
+    await album.take(client, "shared-consent")
+    await album.take(clinician, "shared-waiting")
+    await client.press("I decline")
+    await client.page.close()
+
+
 async def run(playwright: Playwright, album: Album, folder: Path) -> None:
     """Everything, in one service on a fresh data directory."""
     spoken = dialogue.load()
@@ -252,6 +275,23 @@ async def run(playwright: Playwright, album: Album, folder: Path) -> None:
             films[lane] = await camera(painter.page, lane, folder / f"{lane}.y4m")
     sounds = {lane: microphone(spoken.path(lane), folder / f"{lane}.wav") for lane in spoken.lanes}
     flags = {lane: [f"--use-file-for-fake-video-capture={film}"] for lane, film in films.items()}
+    with service(folder / "shared") as served:
+        async with (
+            person(playwright, microphone=sounds["clinician"], flags=flags["clinician"]) as clinician,
+            person(playwright, microphone=sounds["client"], flags=flags["client"], viewport=PHONE) as client,
+        ):
+            await shared(album, served, clinician, client)
+    if album.only.startswith("shared"):
+        return
+    for scene in (states.declined, states.interrupted, states.papers):
+        with service(folder / scene.__name__) as served:
+            async with (
+                person(playwright, microphone=sounds["clinician"], flags=flags["clinician"]) as clinician,
+                person(playwright, microphone=sounds["client"], flags=flags["client"], viewport=PHONE) as client,
+            ):
+                await scene(album.take, served, clinician, client)
+    if album.only.startswith("state"):
+        return
     with service(folder / "data") as served:
         async with (
             person(playwright, microphone=sounds["clinician"], flags=flags["clinician"]) as clinician,

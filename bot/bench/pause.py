@@ -28,6 +28,7 @@ import numpy as np
 
 from bot.asr.scheduler import Scheduler
 from bot.asr.whisper import WhisperEngine
+from bot.bench.forensics import said_in
 from bot.bench.pause_calls import AT_ONCE, LONG_PAUSE_S, PAUSES_A_CALL, Call, Caller
 from bot.bench.pause_talk import Talk, on_record
 from bot.bench.pause_virtual import PAUSES_A_CASE, Case, Ear, play
@@ -37,7 +38,6 @@ from bot.bench.spans import Lost, Span, common
 from bot.bench.taps import Place, Watch, watching
 from bot.bench.wer import percentile
 from bot.clock import SystemClock
-from bot.demo.checks import said_in_files
 from bot.media.vad import SileroVad
 from bot.server import serving
 from bot.settings import Settings
@@ -171,7 +171,7 @@ async def in_calls(
                     found.add(_found_in(task.result(), talk, watch))
                 word = talk.dialogue.code_word
                 found.leaked |= any(word in text.lower() for text in watch.heard)
-                found.leaked |= await asyncio.to_thread(said_in_files, word, settings.data_dir)
+                found.leaked |= bool(await asyncio.to_thread(said_in, settings.data_dir, word))
                 progress(f"real: {found.pauses} of {n} pauses, {found.lost.words} words, {_bad(found)}")
     return found
 

@@ -13,9 +13,9 @@ from bot.control.lobby import Seat
 from bot.errors import Forbidden, InvalidTransition
 from bot.events import CaptureState, ConsentState, Role
 
-ASKED, PRESSED_START, ON_FILE, VERBAL = "asked", "pressed_start", "on_file", "verbal_attested"
+ASKED, PRESSED_START, ON_FILE, VERBAL, LINK = "asked", "pressed_start", "on_file", "verbal_attested", "link"
 """How the house itself records a consent."""
-OURS = frozenset({ASKED, PRESSED_START, ON_FILE})
+OURS = frozenset({ASKED, PRESSED_START, ON_FILE, LINK})
 """Methods that nobody may give to an answer of their own."""
 OVER = frozenset({CaptureState.FINISHED, CaptureState.DISCARDED})
 

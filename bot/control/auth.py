@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
@@ -22,6 +22,7 @@ from bot.control.services import Services
 from bot.errors import Forbidden, NotFound, Unauthorized
 from bot.events import Role
 from bot.settings import Settings
+from bot.store import acting
 from bot.store.keys import PREFIX, SCOPES
 from bot.store.records import SessionRecord
 from bot.store.users import UserRecord
@@ -69,7 +70,16 @@ def dev_mode(settings: Settings) -> bool:
 
 
 async def identify(services: Services, connection: HTTPConnection) -> Caller:
-    """Who calls. Raises Unauthorized."""
+    """Who calls; what the request does is on record as theirs. Raises Unauthorized."""
+    caller = await _identify(services, connection)
+    if caller.actor.kind is ActorKind.PLATFORM:
+        acting.act(caller.credential, caller.credential)
+    else:
+        acting.act(caller.actor.name, "page" if caller.user is not None else "token")
+    return caller
+
+
+async def _identify(services: Services, connection: HTTPConnection) -> Caller:
     header = connection.headers.get("authorization")
     if header is not None:
         scheme, _, credential = header.partition(" ")
@@ -139,6 +149,16 @@ async def session_for(services: Services, caller: Caller, session_id: str, *, sc
     if caller.actor.kind is ActorKind.USER and record.clinician_user_id != caller.actor.user_id:
         raise NotFound
     return record
+
+
+async def at_page(services: Services, caller: Caller, session_id: str) -> Actor:
+    """The caller, with whoever sits at their page and microphone beside them."""
+    actor = caller.actor
+    if actor.kind is not ActorKind.PARTICIPANT:
+        return actor
+    people = await services.store.participants(session_id)
+    company = frozenset(one.id for one in people if one.shares_with == actor.participant_id)
+    return replace(actor, at_their_page=company)
 
 
 def same_origin(settings: Settings, origin: str, host: str) -> bool:

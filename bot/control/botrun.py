@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bot.asr.scheduler import SetAside
@@ -28,6 +29,7 @@ from bot.events import (
     ms_of,
 )
 from bot.media.room import RoomEvent
+from bot.store.parts import audio_name
 
 SET_ASIDE = "words-set-aside"
 """Warning: a stretch could not be recognised yet."""
@@ -43,16 +45,18 @@ class BotRun(Stage, ABC):
     _receive_rev = 0
     """Counts the `receive` messages: two ways lead to a page, and the older may come last."""
 
-    async def _bring_the_bot(self) -> None:
-        """A bot run begins: the bot takes its seat, and the pages connect to it."""
+    async def _bring_the_bot(self, part: int) -> None:
+        """A bot run begins, for that part of the session: the bot takes its seat, and the pages connect to it."""
         await self._send_bot_home(EndReason.PLATFORM_ERROR)  # a run that a fault left half begun ends first
         self._starting = True
+        self._warnings.clear()  # what was warned of in another run can be warned of again
         for state in (BotState.REQUESTED, BotState.JOINING):
             await self._move_bot(state)
         try:
-            await self._open_media(
-                {s.member.participant_id: s.member.role for s in self.lobby.seats.values() if s.present}
-            )
+            here = [seat.member for seat in self.lobby.seats.values() if seat.present and seat.host is None]
+            await self._open_media({member.participant_id: member.role for member in here}, part)
+            if part > 1 and self.media is not None:
+                await self.media.catch_up()
         except QuietnoteError:
             await self._move_bot(BotState.FAILED, EndReason.PLATFORM_ERROR)
             raise
@@ -60,13 +64,16 @@ class BotRun(Stage, ABC):
         await self._move_bot(BotState.IN_CALL)
         await self.lobby.send_roster(self.bot_seat())
 
-    async def _open_media(self, people: Mapping[str, Role]) -> None:
+    async def _open_media(self, people: Mapping[str, Role], part: int | None = None) -> None:
+        """Open lanes and room, for the newest part of the session or the one that begins."""
         assert self._call_clock is not None
         self.media = CallMedia(
             self._services.media,
             self.session_id,
             self._call_clock,
             language=self.record.language,
+            audio=audio_name(self.session_id, part or self.record.part),
+            epoch=self.record.epoch,
             spool_kind=self.config.audio.spool,
             on_segment=self._on_segment,
             on_room_event=self._on_room_event,
@@ -123,7 +130,8 @@ class BotRun(Stage, ABC):
         if segment.text and self.watchdogs is not None:
             self.watchdogs.words(segment.participant_id)
         if segment.text or segment.rev > 0:
-            await self.broadcast(channel.caption(segment))
+            speakers = self.lobby.speakers(segment.participant_id)
+            await self.broadcast(channel.caption(replace(segment, speakers=speakers)))
 
     def _on_set_aside(self, participant_id: str, aside: SetAside) -> None:
         """Words that could not be recognised: said now, and tried again after the call, from the audio that is kept."""

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import structlog
 
-from bot.asr.scheduler import LaneVoice, Scheduler, SetAside
-from bot.clock import CallClock, Clock
+from bot.asr.leftovers import segments_of, written_spans
+from bot.asr.scheduler import LaneVoice, SetAside
+from bot.clock import CallClock
 from bot.control.heard import HeardLane
 from bot.control.hearing import Hearing
 from bot.control.holes import Absence, Withheld
 from bot.control.keeping import Keeper, warning_of
 from bot.control.lobby import BOT_ID
+from bot.control.mediaservices import MediaServices
 from bot.errors import QuietnoteError
 from bot.events import (
     AudioFrame,
@@ -36,16 +36,10 @@ from bot.events import (
     SpeechWindow,
     whole_ms,
 )
-from bot.ice import IceServers
 from bot.media.builtin import BuiltinRoom
-from bot.media.disk import Disk
 from bot.media.pipeline import AT_RISK, LanePipeline
 from bot.media.room import LaneStarted, RoomEvent
 from bot.media.spool import Spool
-from bot.media.vad import SileroVad
-from bot.media.worker import MediaThread
-from bot.store.sessions import SessionStore
-from bot.store.vault import Vault
 
 log = structlog.get_logger()
 
@@ -63,23 +57,6 @@ NOT_KEPT = "audio-not-kept"
 """Warning: sound was captured and could not be kept until its words were there."""
 
 
-@dataclass(frozen=True, slots=True)
-class MediaServices:
-    """What every call of this process shares."""
-
-    clock: Clock
-    store: SessionStore
-    vault: Vault
-    worker: MediaThread
-    vad: SileroVad
-    scheduler: Scheduler
-    spool_dir: Path
-    ptime_ms: int
-    ice: IceServers = field(default_factory=IceServers)
-    disk: Disk = field(default_factory=Disk)
-    """What the spools may take of it."""
-
-
 class CallMedia:
     """Implements :class:`bot.media.room.RoomListener` for one session."""
 
@@ -90,6 +67,8 @@ class CallMedia:
         call_clock: CallClock,
         *,
         language: str,
+        audio: str,
+        epoch: int,
         spool_kind: str,
         on_segment: Callable[[Segment], Awaitable[None]],
         on_room_event: Callable[[RoomEvent], None],
@@ -101,6 +80,7 @@ class CallMedia:
         self._session_id = session_id
         self.call_clock = call_clock
         self._language = language
+        self._audio = audio
         self._spool_kind = spool_kind
         self._on_room_event = on_room_event
         self._on_fault = on_fault
@@ -110,7 +90,12 @@ class CallMedia:
         self._gates: dict[str, GateState] = {}
         self._making = asyncio.Lock()
         self._words = Keeper(
-            services.store, session_id, on_segment=on_segment, on_committed=self._committed, on_fault=on_fault
+            services.store,
+            session_id,
+            on_segment=on_segment,
+            on_committed=self._committed,
+            on_fault=on_fault,
+            epoch=epoch,
         )
         self._loop = asyncio.get_running_loop()
         self._withheld = Withheld(self._words.put)
@@ -128,6 +113,7 @@ class CallMedia:
         """Make the lanes and take a seat in the room."""
         for participant_id, role in people.items():
             await self.ensure_lane(participant_id, role)
+        self._services.scheduler.reopen(self._session_id)  # the end of an earlier part had it forgotten
         self._words.start()
         self.room = BuiltinRoom(
             call_clock=self.call_clock,
@@ -145,9 +131,11 @@ class CallMedia:
         Where what is known of any lane ends, if there is one: from there on the service was away.
         """
         known: list[int] = []
+        segments = await segments_of(self._services.store, self._session_id)
 
         def take_up(lane: HeardLane) -> None:
-            end, gone = lane.pipeline.recover(lane.committed_through_sample, now, lane.at_risk_from)
+            written = written_spans(lane.voice.lane_id, segments, lane.committed_through_sample)
+            end, gone = lane.pipeline.recover(lane.committed_through_sample, now, lane.at_risk_from, written)
             known.append(end)
             for span in gone:
                 self._loop.call_soon_threadsafe(self._words.put, lane.gap(span, GapReason.INTERRUPTED))
@@ -188,7 +176,7 @@ class CallMedia:
                 spool=Spool(
                     services.spool_dir,
                     services.vault,
-                    self._session_id,
+                    self._audio,
                     record.id,
                     kind=self._spool_kind,
                     disk=services.disk,
@@ -201,6 +189,8 @@ class CallMedia:
                 on_rebooked=absence.rebooked,
                 ledger=record.ledger,
                 in_flight_ms=IN_FLIGHT_MS,
+                figures=services.forgetting,
+                now_sample=self.call_clock.now_sample,
             )
 
         pipeline = await asyncio.to_thread(open_pipeline)
@@ -308,6 +298,12 @@ class CallMedia:
         """Each participant's account so far."""
         return {lane.voice.participant_id: lane.pipeline.ledger() for lane in self._lanes.values()}
 
+    async def catch_up(self) -> None:
+        """Account for the time before the lanes were opened, in which nothing was recorded, and keep that."""
+        now = self.call_clock.now_sample()
+        await self._on_worker(lambda lane: lane.pipeline.elapse(now))
+        await self.save_ledgers()
+
     async def save_ledgers(self) -> None:
         """Persist the counters and the hash trees."""
         books = {lane_id: (lane.pipeline.ledger(), lane.pipeline.hash_tree()) for lane_id, lane in self._lanes.items()}
@@ -320,6 +316,11 @@ class CallMedia:
 
     # -- words -------------------------------------------------------------------------------------------------------
 
+    @property
+    def unstored(self) -> int:
+        """Finals and gaps on their way to the database."""
+        return self._words.depth
+
     async def save_words(self) -> bool:
         """Store the finals that could not be stored yet; False while the database takes none."""
         return await self._words.save()
@@ -329,7 +330,8 @@ class CallMedia:
         self._words.put(gap)
 
     def _committed(self, segment: Segment) -> None:
-        self._services.worker.post(self._lanes[segment.lane_id].pipeline.committed, segment.committed_through_sample)
+        committed = self._lanes[segment.lane_id].pipeline.committed
+        self._services.worker.post(committed, segment.committed_through_sample, self.call_clock.now_sample())
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

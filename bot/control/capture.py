@@ -48,11 +48,16 @@ class Actor:
     participant_id: str | None = None
     user_id: str | None = None
     scopes: frozenset[str] = field(default_factory=frozenset)
+    at_their_page: frozenset[str] = frozenset()
+    """Other named persons at this participant's page and microphone: they answer for themselves there."""
 
     @property
     def name(self) -> str:
         """An id for records: never a person's name."""
-        return self.participant_id or self.user_id or self.kind.value
+        who = self.participant_id or self.user_id
+        if self.kind is ActorKind.PLATFORM and who is not None:
+            return f"{self.kind.value}:{who}"  # on their behalf, and not by them
+        return who or self.kind.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ class Action(StrEnum):
 
     CAPTURE = "capture"
     ADMIT = "admit"
+    DECLARE_SHARED = "declare_shared"
     GRANT = "grant"
     DECLINE = "decline"
     REVOKE = "revoke"
@@ -94,6 +100,7 @@ EVERYBODY = frozenset(Role)
 PARTICIPANT_MAY: Mapping[Action, frozenset[Role]] = {
     Action.CAPTURE: CLINICIAN,
     Action.ADMIT: CLINICIAN,
+    Action.DECLARE_SHARED: CLINICIAN,
     Action.GRANT: EVERYBODY,  # one's own only
     Action.DECLINE: EVERYBODY,  # one's own only
     Action.REVOKE: EVERYBODY,  # one's own only
@@ -117,6 +124,7 @@ PLATFORM_MAY = frozenset(
     {
         Action.CAPTURE,
         Action.ADMIT,
+        Action.DECLARE_SHARED,
         Action.ATTEST_ON_FILE,  # for the clinician it names, where the clinic allows it
         Action.READ_CONSENT,
         Action.READ_STATE,
@@ -147,7 +155,7 @@ def permit(actor: Actor, action: Action, *, about: str | None = None) -> None:
             allowed = action in USER_MAY and actor.role is Role.CLINICIAN
         case ActorKind.PARTICIPANT:
             allowed = actor.role in PARTICIPANT_MAY[action]
-            own = about == actor.participant_id
+            own = about == actor.participant_id or about in actor.at_their_page
             if action in OWN_ONLY and not own:
                 allowed = False
             if action is Action.ATTEST_ALOUD and own:
@@ -195,13 +203,16 @@ class CaptureView:
 
 
 def consent_holds(people: list[Presence], *, pause_all: bool) -> bool:
-    """True when capture may run: a client has agreed, and under ``pause_all`` everybody present has.
+    """True when capture may run: the client has agreed, and under ``pause_all`` everybody present has.
 
-    Clinicians agree by pressing Start. While the only client is undecided nothing is captured, the clinician's own
-    lane included: a paraphrase is a record too.
+    While the only client has not agreed nothing is captured, here or not, whatever a guardian says, and the clinician's
+    own lane included: a paraphrase is a record too. Of several clients one who is here must have agreed. A guardian
+    answers for a client only where no client is invited. A clinician agrees by pressing Start, another one is asked.
+    Of those who share a microphone each counts as having agreed once all of them have.
     """
-    clients = [p for p in people if p.role in CLIENT_SIDE]
-    if not any(p.consent is ConsentState.GRANTED for p in clients):
+    clients = [p for p in people if p.role is Role.CLIENT] or [p for p in people if p.role in CLIENT_SIDE]
+    here = [p for p in clients if p.present] if len(clients) > 1 else clients
+    if not any(p.consent is ConsentState.GRANTED for p in here or clients):
         return False
     if not pause_all:
         return True
@@ -223,7 +234,10 @@ class Effect(Enum):
 
 S, E = CaptureState, Effect
 DOES: Mapping[CaptureAction, Mapping[CaptureState, Effect]] = {
-    CaptureAction.START: {S.OFF: E.BEGIN},
+    CaptureAction.START: {
+        S.OFF: E.BEGIN,
+        S.FINISHED: E.BEGIN,  # another part of the session, where one may begin
+    },
     CaptureAction.PAUSE: {S.CONSENT_PENDING: E.HOLD, S.CAPTURING: E.HOLD, S.PAUSED: E.HOLD},
     CaptureAction.RESUME: {S.PAUSED: E.LIFT},
     CaptureAction.FINISH: {

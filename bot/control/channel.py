@@ -163,13 +163,14 @@ def ack_refused(message_id: str, seq: int, error: ProblemError) -> dict[str, Any
 
 
 def caption(segment: Segment) -> dict[str, Any]:
-    """A partial or final caption."""
+    """A partial or final caption. From a shared microphone it is nobody's alone: ``speakers`` has all of them."""
     return {
         "type": "caption",
         "segment_id": segment.segment_id,
         "rev": segment.rev,
         "final": segment.final,
-        "participant_id": segment.participant_id,
+        "participant_id": None if segment.speakers else segment.participant_id,
+        "speakers": [one.participant_id for one in segment.speakers] or [segment.participant_id],
         "start_ms": segment.start_ms,
         "end_ms": segment.end_ms,
         "text": segment.text,

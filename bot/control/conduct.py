@@ -11,11 +11,11 @@ import structlog
 from bot.clock import CallClock
 from bot.control.attesting import ON_FILE, OVER, PRESSED_START, VERBAL, check_aloud
 from bot.control.capture import (
+    DOES,
     Ack,
     Action,
     Actor,
     ActorKind,
-    CaptureView,
     apply,
     consent_action,
     permit,
@@ -23,6 +23,7 @@ from bot.control.capture import (
 from bot.control.keeping import warning_of
 from bot.control.lobby import Seat
 from bot.control.moves import Answer
+from bot.control.mycopy import agreed
 from bot.control.takingback import TakingBack
 from bot.control.wording import Read, start_text
 from bot.errors import (
@@ -31,6 +32,7 @@ from bot.errors import (
     InvalidTransition,
     Overloaded,
     PreconditionFailed,
+    QuietnoteError,
 )
 from bot.events import (
     CLIENT_SIDE,
@@ -41,6 +43,7 @@ from bot.events import (
     Role,
     ms_of,
 )
+from bot.store.parts import STILL_ENDING, check_continues
 from bot.store.records import Attestation
 
 log = structlog.get_logger()
@@ -49,6 +52,7 @@ NEVER_STALE = frozenset({CaptureAction.PAUSE, CaptureAction.FINISH, CaptureActio
 """Actions that are carried out whatever state their sender last saw."""
 SUMMARY_ONLY = "summary_only"
 """The mode of a session whose note is made from what its clinician types, and from nothing else."""
+BEGINS_FROM = frozenset(DOES[CaptureAction.START])
 NEVER_RECORDED = "This session is Summary Only, so it is not recorded. Make another session to record one."
 
 NO = frozenset({ConsentState.DECLINED, ConsentState.REVOKED})
@@ -99,7 +103,7 @@ class Conduct(TakingBack):
                 return remembered
             if seq is not None and seq < self._control_seq and action not in NEVER_STALE:
                 raise PreconditionFailed("The session changed since you saw it.", seq=self.record.seq)
-            if action is CaptureAction.START and self.view.state is CaptureState.OFF:
+            if action is CaptureAction.START and self.view.state in BEGINS_FROM:
                 await self._start(actor, text_version)
             else:
                 await self._act(actor, action, at)
@@ -122,6 +126,11 @@ class Conduct(TakingBack):
             raise InvalidTransition(NEVER_RECORDED, state=self.view.state.value)
         if not self.config.ai_features.enabled:
             raise AiFeaturesDisabled
+        goes_on = self.view.state is CaptureState.FINISHED
+        if goes_on:
+            check_continues(self.record, self._clock.now())
+            if self._ending:
+                raise InvalidTransition(STILL_ENDING, state=self.view.state.value)
         if not self.lobby.client_present():
             raise ClientNotPresent
         beside = start_text()
@@ -135,11 +144,21 @@ class Conduct(TakingBack):
             )
         assert self.record.call_started_at is not None
         self._call_clock = CallClock(self._clock, started_at=self.record.call_started_at)
-        await self._bring_the_bot()
+        self._asked_s = self._clock.monotonic_s()
+        await self._bring_the_bot(self.record.part + goes_on)
+        try:
+            await self._ask_all()
+            after = apply(self.view, CaptureAction.START, consented=self._consented())
+            await self._move(after, self._now_sample(), actor)
+        except QuietnoteError:
+            if goes_on:  # it is over again, and no bot stays for that
+                await self._send_bot_home(EndReason.PLATFORM_ERROR)
+            raise
+
+    async def _ask_all(self) -> None:
         for seat in self.lobby.seats.values():
             if seat.present and seat.consent not in {ConsentState.GRANTED, ConsentState.REQUESTED}:
                 await self._ask(seat)
-        await self._move(apply(self.view, CaptureAction.START, consented=self._consented()), self._now_sample(), actor)
 
     def _speaks_for(self, actor: Actor, seat: Seat) -> bool:
         """Pressing Start is the clinician's own consent; of several clinicians, of the one who pressed."""
@@ -160,7 +179,7 @@ class Conduct(TakingBack):
         if after.state is CaptureState.PAUSED:
             self._since_sample = min(self._since_sample, at)  # gates are shut since it was asked for
         elif after.state is CaptureState.FINISHED:
-            self._spawn(self._wind_up(at, EndReason.STOPPED_BY_CLINICIAN), "wind_up")
+            self._end(self._wind_up(at, EndReason.STOPPED_BY_CLINICIAN), "wind_up")
         elif after.state is CaptureState.DISCARDED:
             self._spawn(self._throw_away(at), "throw_away")
 
@@ -178,8 +197,8 @@ class Conduct(TakingBack):
     ) -> Ack:
         """Take a participant's own answer: a yes to the text of this session, a no whatever was read.
 
-        By the method ``verbal_attested`` it is a clinician's word that somebody else said yes aloud. With ``destroy``
-        a withdrawal takes what was recorded so far with it.
+        By the method ``verbal_attested`` it is a clinician's word that somebody else said yes aloud. With ``destroy``,
+        and after the recording always, a withdrawal takes what was recorded so far with it.
         """
         action = consent_action(decision, aloud=method == VERBAL, destroy=destroy)
         permit(actor, action, about=participant_id)
@@ -187,6 +206,7 @@ class Conduct(TakingBack):
         known = self._acks.recent(actor.name, message_id, action)
         if known is not None:
             return known
+        destroy = destroy or (self.view.state is CaptureState.FINISHED and await self._takes_back(seat, decision))
         at = self._now_sample()
         shuts = decision is not ConsentState.GRANTED
         self._withdrawing[participant_id] += shuts
@@ -196,7 +216,7 @@ class Conduct(TakingBack):
             if shuts and self.media is not None:
                 self._apply_gates(at)
                 if seat.consent is ConsentState.GRANTED:
-                    self.media.drop_open(participant_id)
+                    self.media.drop_open((seat.host or seat).member.participant_id)
             async with self._lock:
                 remembered = await self._acks.find(actor.name, message_id, action)
                 if remembered is not None:
@@ -210,7 +230,6 @@ class Conduct(TakingBack):
                 if action is Action.ATTEST_ALOUD:
                     check_aloud(seat, self.config.consent, self.view.state)
                     vouched = Attestation(VERBAL, actor.name, text_version)
-                    read = read if text_version else Read()  # what was said aloud may be to no text
                 if destroy:
                     await self._take_back(seat, Answer(decision, method, read, actor), at)
                 else:
@@ -231,6 +250,14 @@ class Conduct(TakingBack):
         await self._tell_state()
         return ack
 
+    async def _takes_back(self, seat: Seat, decision: ConsentState) -> bool:
+        """Whether what somebody says after the recording destroys it: nothing else is left that it could stop."""
+        if decision is not ConsentState.REVOKED and not (decision in NO and seat.consent is ConsentState.GRANTED):
+            return False
+        given = await self._store.consents(self.session_id)
+        theirs = [one for one in given if one.participant_id == seat.member.participant_id]
+        return self.record.withdrawn_by is None and agreed(theirs)
+
     async def _follow_consent(self, decision: ConsentState, at: int) -> None:
         """Let capture follow an answer that is recorded. What the database does not take of it now comes later."""
         self._unfollowed = decision
@@ -242,18 +269,21 @@ class Conduct(TakingBack):
             self._unfollowed = None
 
     async def _after_consent(self, decision: ConsentState, at: int) -> None:
-        if self.view.state is CaptureState.CONSENT_PENDING and decision is ConsentState.DECLINED and self._refused():
-            await self._move(CaptureView(CaptureState.OFF), at, None)
-            await self._send_bot_home(EndReason.CONSENT_DECLINED)
+        waits = self.view.state in {CaptureState.CONSENT_PENDING, CaptureState.PAUSED} and self._untouched
+        if waits and self._refused():
+            await self._call_off(at, None, EndReason.CONSENT_DECLINED)
             return
         await self._resettle(at if decision in NO else None)
 
     def _refused(self) -> bool:
-        """True when everybody on the client's side said no, or everybody here has answered and a no is among it."""
+        """True when the client said no, of several everybody, or everybody here has answered and a no is among it."""
         seats = self.lobby.seats.values()
-        clients = [s for s in seats if s.member.role in CLIENT_SIDE]
-        answered = all(s.consent in NO | {ConsentState.GRANTED} for s in seats if s.present)
-        return all(s.consent in NO for s in clients) or (answered and not self._consented())
+        clients = [s for s in seats if s.member.role is Role.CLIENT]
+        asked = clients or [s for s in seats if s.member.role in CLIENT_SIDE]
+        if all(s.consent in NO for s in asked):
+            return True
+        here = {s.consent for s in seats if s.present}
+        return here <= NO | {ConsentState.GRANTED} and bool(here & NO) and not self._consented()
 
     async def _expire_due(self) -> None:
         """Let every grant run out whose end has come."""

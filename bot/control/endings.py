@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import structlog
 
@@ -24,6 +25,7 @@ from bot.events import (
     SessionEvent,
     ms_of,
 )
+from bot.store.parts import STARTED
 
 log = structlog.get_logger()
 
@@ -34,6 +36,8 @@ TRY_AGAIN_S = 1.0
 class Endings(Moves):
     """A session whose recording can end, whatever ended it."""
 
+    _ending = 0
+    """Ends that are being dealt with."""
     _asked_at = 0
     """From when on the last change of capture holds that an earlier process recorded."""
 
@@ -46,13 +50,33 @@ class Endings(Moves):
             if not still():
                 return
             if self.view.state is CaptureState.CONSENT_PENDING:
-                await self._move(CaptureView(CaptureState.OFF), self._now_sample(), actor)
-                await self._send_bot_home(reason)
+                await self._call_off(self._now_sample(), actor, reason)
             elif self.view.state in {CaptureState.CAPTURING, CaptureState.PAUSED}:
                 at = self._now_sample()
                 await self._move(CaptureView(CaptureState.FINISHED), at, actor)
-                self._spawn(self._wind_up(at, reason), "wind_up")
+                self._end(self._wind_up(at, reason), "wind_up")
         await self._tell_state()
+
+    async def _call_off(self, at: int, actor: Actor | None, reason: EndReason) -> None:
+        """Who must agree did not: recording is off, or over again where a part of the session was recorded before."""
+        if self.record.part == 1:
+            await self._move(CaptureView(CaptureState.OFF), at, actor)
+            await self._send_bot_home(reason)
+        else:
+            await self._move(CaptureView(CaptureState.FINISHED), at, actor)
+            self._end(self._wind_up(at, reason), "wind_up")
+
+    def _end(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Have an end dealt with beside everything else; until that is done nothing is recorded on."""
+
+        async def run() -> None:
+            try:
+                await work
+            finally:
+                self._ending -= 1
+
+        self._ending += 1
+        self._spawn(run(), name)
 
     async def end_unrecorded(self) -> None:
         """A session that was never recorded ends: no more recording can begin in it."""
@@ -100,10 +124,10 @@ class Endings(Moves):
             else:
                 return
 
-    async def _throw_away(self, at: int) -> None:
-        """After Discard: nothing that was captured or recognised is kept."""
+    async def _throw_away(self, at: int, reason: EndReason = EndReason.STOPPED_BY_CLINICIAN) -> None:
+        """After Discard, or a withdrawal that destroys: nothing that was captured or recognised is kept."""
         await self._at_last(lambda: self._discard_lanes(at))
-        await self._at_last(lambda: self._go_home(EndReason.STOPPED_BY_CLINICIAN))
+        await self._at_last(lambda: self._go_home(reason))
         await self._at_last(lambda: self._services.discard_session(self.session_id))
         await self.refresh()
 
@@ -115,6 +139,7 @@ class Endings(Moves):
         self._call_clock = CallClock(self._clock, started_at=self.record.call_started_at)
         for seat in self.lobby.seats.values():
             seat.left_at_s = self._clock.monotonic_s() if seat.admitted else None
+        self._asked_s = self._clock.monotonic_s()
         await self._move_bot(BotState.REJOINING)
         await self._open_media(await self._known_lanes())
         assert self.media is not None
@@ -122,7 +147,7 @@ class Endings(Moves):
         gone_from = await self.media.recover(now)
         pause = await self._restate_pauses()
         if pause is None and self.view.state is not CaptureState.CONSENT_PENDING:
-            await self._state_outage(gone_from, now)
+            await self._state_outage(gone_from and max(gone_from, self._asked_at), now)
         self._since_sample = now if pause is None else pause.start_ms * SAMPLES_PER_MS
         if not self._consented():
             await self._resettle()  # a no was recorded, and the pause that follows from it was not yet
@@ -143,6 +168,8 @@ class Endings(Moves):
         for start_ms, end_ms in found:
             if end_ms is not None and self.record.capture is not CaptureState.DISCARDED:
                 await self._store.add_gap(self.session_id, Gap(start_ms, end_ms, GapReason.PAUSED))
+        started = [event.data["effective_at_ms"] for event in events if event.kind == STARTED]
+        self._began_ms = started[-1] if started else None
         changes = [event for event in events if event.kind.startswith("capture.") and "state" in event.data]
         if changes:
             self._asked_at = changes[-1].data["effective_at_ms"] * SAMPLES_PER_MS
@@ -154,7 +181,7 @@ class Endings(Moves):
 
     def take_up_end(self) -> None:
         """The process stopped between Finish or Discard and its effect: let that come now, as a task of its own."""
-        self._spawn(self._end_after_crash(), "end_after_crash")
+        self._end(self._end_after_crash(), "end_after_crash")
 
     async def _end_after_crash(self) -> None:
         try:
@@ -183,7 +210,8 @@ class Endings(Moves):
             else:
                 await self.media.discard(at)
         async with self._lock:
-            await self._send_bot_home(EndReason.STOPPED_BY_CLINICIAN)
+            withdrawn = record.withdrawn_by is not None
+            await self._send_bot_home(EndReason.CONSENT_DECLINED if withdrawn else EndReason.STOPPED_BY_CLINICIAN)
             if self.record.bot is BotState.LEAVING:
                 await self._move_bot(BotState.DONE, self.record.bot_end_reason)
 

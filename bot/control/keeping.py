@@ -49,8 +49,9 @@ class Keeper:
         on_segment: Callable[[Segment], Awaitable[None]],
         on_committed: Callable[[Segment], None],
         on_fault: Callable[[str], None],
+        epoch: int = 0,
     ) -> None:
-        self._store, self._session_id = store, session_id
+        self._store, self._session_id, self._epoch = store, session_id, epoch
         self._on_segment, self._on_committed, self._on_fault = on_segment, on_committed, on_fault
         self._incoming: asyncio.Queue[tuple[int, Segment | Gap] | None] = asyncio.Queue(maxsize=WAITING)
         self._kept: deque[Segment | Gap] = deque()
@@ -152,7 +153,7 @@ class Keeper:
         if isinstance(item, Gap):
             await self._store.add_gap(self._session_id, item)
             return
-        await self._store.commit_final(self._session_id, item)
+        await self._store.commit_final(self._session_id, item, epoch=self._epoch)
         self._on_committed(item)
 
     async def _tell(self, segment: Segment) -> None:

@@ -38,12 +38,19 @@ class Elapsed:
     """Since the first sample could be captured, pauses included, over every restart of the service."""
     quiet_s: float = 0.0
     """Since somebody spoke, or recording went on after a pause."""
+    asked_s: float = 0.0
+    """Since recording was asked for, or the service was started anew."""
 
 
-def away_s(seats: Collection[Seat], now_s: float) -> float | None:
-    """How long all of these people have been away; None while one of them is here, or where none ever was."""
+def away_s(seats: Collection[Seat], now_s: float, since_s: float | None = None) -> float | None:
+    """How long all of these people have been away; None while one of them is here.
+
+    Who never was here is missed from ``since_s`` on; without it, not at all.
+    """
     left = [seat.left_at_s for seat in seats if seat.left_at_s is not None]
-    return None if not left or any(seat.present for seat in seats) else now_s - max(left)
+    if any(seat.present for seat in seats) or not (left or since_s is not None):
+        return None
+    return now_s - (max(left) if left else since_s or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,7 @@ def _rungs(
         ((SOON_MIN * MINUTE_S, SOON), (a_minute, NOW)),
     )
     for side in SIDES:
-        missed_s = away_s([seat for seat in seats if seat.member.role in side], now_s)
+        missed_s = away_s([seat for seat in seats if seat.member.role in side], now_s, now_s - since.asked_s)
         if missed_s is not None:
             longest_s = max(policy.one_sided_s, policy.alone_s)
             yield _Rung(longest_s - missed_s, EndReason.LEFT_ALONE, ((a_minute, ALONE),))

@@ -4,6 +4,7 @@
     botrun.py    the bot in the call
     conduct.py   capture, consent, ends
     watching.py  who is there, what is wrong, when it ends by itself
+    sharing.py   several named persons at one microphone
     live.py      pages, control messages, the tick
 
 Each stands on the one above it.
@@ -29,10 +30,9 @@ from bot.control.capture import (
     permit,
 )
 from bot.control.lobby import PageLink, Seat
+from bot.control.sharing import Sharing, named
 from bot.control.stage import BOT_PRESENT, LiveServices
 from bot.control.telling import reads_warning
-from bot.control.watching import Watching
-from bot.control.wording import ConsentText, start_text
 from bot.errors import (
     ConfigInvalid,
     NotFound,
@@ -43,16 +43,17 @@ from bot.events import (
     ConsentState,
     EndReason,
     PauseReason,
-    Role,
 )
 from bot.media.room import ControlMessage, LaneStarted, Member, MemberMuted, RoomClosed, RoomEvent
 from bot.media.spool import CROWDED, ROOMY
 
+COME_AGAIN = 1012
+"""Close code of a WebSocket whose page may come back at once (RFC 6455's registry: service restart)."""
 PAGE_TYPES = ("ping", "mute", "admit", "signal")
 """What a page may say beside the control messages."""
 
 
-class LiveSession(Watching):
+class LiveSession(Sharing):
     """A session while anybody is in it, or while its sound is being dealt with."""
 
     async def enter(
@@ -65,13 +66,12 @@ class LiveSession(Watching):
         seat = await self.lobby.seat_page(member, link, pass_id, now_s=self._clock.monotonic_s())
         if not seat.admitted and self.media is not None and self.media.room is not None:
             await self.media.room.drop(member.participant_id)  # whoever held the seat before
-        text, beside = self.consent_text(seat), start_text()
         servers = self._services.media.ice.of(self.session_id, member.participant_id)
         await link.send(
             {
                 "type": "welcome",
-                "you": _named(member),
-                "invited": [_named(seat.member) for seat in self.lobby.seats.values()],
+                "you": named(member),
+                "invited": [named(seat.member) for seat in self.lobby.seats.values()],
                 "session": {
                     "id": self.session_id,
                     "language": self.record.language,
@@ -84,11 +84,10 @@ class LiveSession(Watching):
                     "client_captions": self.config.capture.client_captions,
                     "verbal_attested": self.config.consent.verbal_attested,
                 },
-                "consent_wording": _worded(text),
                 "ice_servers": [server.for_pages() for server in servers],
                 "admitted": seat.admitted,
             }
-            | ({"start_wording": _worded(beside)} if member.role is Role.CLINICIAN else {})
+            | self.wording_for(seat)
         )
         for message in held:
             await self.page_message(member, link, message)
@@ -102,14 +101,15 @@ class LiveSession(Watching):
                 await link.send(message)
         self.wake()
 
-    async def exit(self, member: Member, link: PageLink) -> None:
-        """A participant's page went away."""
-        if not self.lobby.unseat_page(member.participant_id, link, self._clock.monotonic_s()):
+    async def exit(self, member: Member, link: PageLink, *, heard_s: float | None = None) -> None:
+        """A participant's page went away; ``heard_s``: unnoticed, and was heard last at that monotonic time."""
+        now_s = self._clock.monotonic_s() if heard_s is None else heard_s
+        if not self.lobby.unseat_page(member.participant_id, link, now_s):
             return
         if self.media is not None and self.media.room is not None:
             await self.media.room.drop(member.participant_id)
         await self._or_warn(self._one_less())
-        await self.lobby.send_roster(self.bot_seat())
+        await self._tell_state()  # with who left, what held the recording back may have gone
 
     async def _one_less(self) -> None:
         async with self._lock:
@@ -121,8 +121,9 @@ class LiveSession(Watching):
         seat = self.lobby.seats.get(participant_id)
         if seat is None:
             raise NotFound("Nobody of that id is invited to this session.")
+        seat = seat.host or seat
         if not seat.admitted:
-            await self._store.admit(self.session_id, participant_id)
+            await self._store.admit(self.session_id, seat.member.participant_id, by=actor.name)
             seat.admitted = True
             seat.admitted_pass = seat.page_pass if seat.link is not None else None
         await self._someone_is_in(seat)
@@ -134,8 +135,9 @@ class LiveSession(Watching):
         async with self._lock:
             if seat.present and self.media is not None and self.record.bot in BOT_PRESENT:
                 await self.media.ensure_lane(seat.member.participant_id, seat.member.role)
-                if seat.consent in {ConsentState.UNKNOWN, ConsentState.EXPIRED}:
-                    await self._ask(seat)
+                for one in self.lobby.at_microphone(seat):
+                    if one.consent in {ConsentState.UNKNOWN, ConsentState.EXPIRED}:
+                        await self._ask(one)
                 await self._resettle()
                 await self._tell_received(seat)
         await self._watch_presence()  # who was missed is back
@@ -173,6 +175,7 @@ class LiveSession(Watching):
             clinic_id=self.record.clinic_id,
             role=member.role,
             participant_id=member.participant_id,
+            at_their_page=frozenset(one.member.participant_id for one in self.lobby.company_of(member.participant_id)),
         )
 
     async def _control(
@@ -200,12 +203,14 @@ class LiveSession(Watching):
                         text_version=message.consent.text_version if message.consent else "",
                     )
                 case channel.ConsentMessage():
+                    who = message.about(member.participant_id)
+                    shown = self.consent_text(self.lobby.seat(who)).version  # by the welcome
                     ack = await self.consent(
                         self._actor(member),
-                        message.about(member.participant_id),
+                        who,
                         ConsentState(message.consent.decision),
                         method="in_call",
-                        text_version=message.consent.text_version,
+                        text_version=message.consent.text_version or shown,
                         message_id=message.message_id,
                         seq=message.seq,
                         destroy=message.consent.destroy,
@@ -243,7 +248,11 @@ class LiveSession(Watching):
         member = self.lobby.seat(event.participant_id).member
 
         async def reply(message: Mapping[str, Any]) -> None:
-            await room.send(json.dumps(message).encode(), to=member.participant_id)
+            link = self.lobby.seat(event.participant_id).link
+            if self.media is not None and self.media.room is room:
+                await room.send(json.dumps(message).encode(), to=member.participant_id)
+            elif link is not None:  # what was said ended the bot, and the channel went with it
+                await link.send(message)
 
         try:
             await self._control(member, channel.decode(event.payload), reply)
@@ -298,6 +307,25 @@ class LiveSession(Watching):
             await self._move(after, self._now_sample(), Actor(ActorKind.SYSTEM, self.record.clinic_id))
         await self._tell_state()
 
+    @property
+    def is_idle(self) -> bool:
+        """True when nobody is here and nothing goes on: opened again from the database it is the same."""
+        present = any(seat.link is not None for seat in self.lobby.seats.values())
+        return not (present or self.media or self._tasks or self._ending or self._unstored)
+
+    async def send_away(self) -> None:
+        """Another process goes on with this session: capture nothing more, store nothing, and send everybody there."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for task in self._tasks:
+            task.cancel()
+        links = [seat.link for seat in self.lobby.seats.values() if seat.link is not None]
+        await asyncio.gather(*(link.close(COME_AGAIN, "served elsewhere") for link in links))
+        media, self.media = self.media, None
+        if media is not None:
+            media.set_gates(self._gates(CaptureView(CaptureState.OFF)), self._now_sample())
+            await media.close(EndReason.PLATFORM_ERROR)
+
     async def close(self) -> None:
         """The process stops: keep what is captured, close the connections, end the tasks."""
         if self._ticker is not None:
@@ -311,16 +339,6 @@ class LiveSession(Watching):
             self.media = None
 
 
-def _worded(text: ConsentText) -> dict[str, str]:
-    return {"version": text.version, "text": text.text, "language": text.language}
-
-
-def _named(member: Member) -> dict[str, str]:
-    return {
-        "participant_id": member.participant_id,
-        "role": member.role.value,
-        "display_name": member.display_name,
-    }
 
 
 __all__ = ["LiveServices", "LiveSession"]

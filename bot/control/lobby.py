@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import structlog
 
 from bot.errors import ConfigInvalid, Forbidden
-from bot.events import CLIENT_SIDE, ConsentState, Role
+from bot.events import CLIENT_SIDE, ConsentState, Role, Speaker
 from bot.media.room import Member
 from bot.store.records import Attestation
 
@@ -62,10 +62,14 @@ class Seat:
     """What they read, as a BCP 47 tag; None: the language of the session."""
     attestation: Attestation | None = None
     """Who vouches for their consent; None where they gave it themselves."""
+    host: Seat | None = None
+    """At whose page and microphone they sit; None: at their own."""
 
     @property
     def present(self) -> bool:
-        """In the room: admitted, with a page."""
+        """In the room: admitted, with a page, be it another's at which they sit."""
+        if self.host is not None:
+            return self.host.present
         return self.admitted and self.link is not None
 
     def was_here(self, at_ms: int) -> bool:
@@ -86,6 +90,22 @@ class Lobby:
         except KeyError:
             raise Forbidden("This person is not invited to this session.") from None
 
+    def at_microphone(self, seat: Seat) -> tuple[Seat, ...]:
+        """Everybody at the microphone at which this person sits: whose it is first."""
+        holder = seat.host or seat
+        return (holder, *(one for one in self.seats.values() if one.host is holder))
+
+    def company_of(self, participant_id: str) -> tuple[Seat, ...]:
+        """Those who sit at this participant's own page and microphone beside them."""
+        seat = self.seats.get(participant_id)
+        return () if seat is None or seat.host is not None else self.at_microphone(seat)[1:]
+
+    def speakers(self, participant_id: str) -> tuple[Speaker, ...]:
+        """Whose voice a turn from this microphone may be, where that is more than one; else nobody."""
+        company = self.company_of(participant_id)
+        there = (self.seats[participant_id], *company) if company else ()
+        return tuple(Speaker(one.member.participant_id, one.member.role) for one in there)
+
     def client_present(self) -> bool:
         """True when a client, or who answers for one, is in the room."""
         return any(seat.present and seat.member.role in CLIENT_SIDE for seat in self.seats.values())
@@ -97,6 +117,8 @@ class Lobby:
         perhaps by somebody else: whoever it is waits.
         """
         seat = self.seat(member.participant_id)
+        if seat.host is not None:
+            raise Forbidden("You are in this session at another person's page, and answer there.")
         old, seat.link = seat.link, link
         if seat.left_at_s is not None and now_s - seat.left_at_s > BLIP_S:
             seat.here_since_ms = None
@@ -147,24 +169,31 @@ class Lobby:
             return viewer.admitted or seat is viewer or seat.member.role is Role.CLINICIAN
 
         def consent(seat: Seat) -> str | None:
-            return seat.consent.value if viewer.member.role is Role.CLINICIAN or seat is viewer else None
+            own = seat is viewer or seat.host is viewer
+            return seat.consent.value if viewer.member.role is Role.CLINICIAN or own else None
+
+        def answer(seat: Seat) -> dict[str, Any]:
+            return {
+                "participant_id": seat.member.participant_id,
+                "role": seat.member.role.value,
+                "display_name": seat.member.display_name,
+                "consent": consent(seat),
+                "attested": attested(seat, self.seats) if consent(seat) else None,
+            }
 
         return {
             "type": "roster",
             "members": [
-                {
-                    "participant_id": seat.member.participant_id,
-                    "role": seat.member.role.value,
-                    "display_name": seat.member.display_name,
+                answer(seat)
+                | {
                     "admitted": seat.admitted,
                     "present": seat.link is not None,
                     "muted": seat.muted,
                     "absent": seat.absent,
-                    "consent": consent(seat),
-                    "attested": attested(seat, self.seats) if consent(seat) else None,
+                    "also_here": [answer(one) for one in self.company_of(seat.member.participant_id)],
                 }
                 for seat in self.seats.values()
-                if visible(seat)
+                if visible(seat) and seat.host is None
             ],
             "bot": bot if viewer.admitted else None,
         }

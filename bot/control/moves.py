@@ -42,6 +42,7 @@ from bot.events import (
     TranscriptState,
     ms_of,
 )
+from bot.store.parts import STARTED
 from bot.store.records import Attestation
 from bot.store.sessions import SessionRecord
 
@@ -65,6 +66,10 @@ class Moves(BotRun):
     """Recording is held, and the database does not know it yet."""
     _held_for: frozenset[PauseReason] = frozenset()
     """What held this pause before, of all that did."""
+    _began_ms: int | None = None
+    """When this part of the session was captured first; None where an earlier process knew."""
+    _asked_s: float | None = None
+    """When this process was asked to record, or took a recording up again; monotonic."""
     _shutting = 0
     """Pauses and ends that were asked for and are not recorded yet: gates stay shut, whatever else happens."""
 
@@ -72,6 +77,8 @@ class Moves(BotRun):
         super().__init__(services, record, lobby)
         self._withdrawing: Counter[str] = Counter()
         """Who said no, or took their yes back, which is not recorded yet."""
+        self._joining_in: Counter[str] = Counter()
+        """At whose microphone somebody else was declared to sit, which is not recorded yet."""
         self._noes: dict[str, Answer] = {}
         """Answers of these people that the database did not take: they hold, and are recorded when it does."""
 
@@ -79,12 +86,22 @@ class Moves(BotRun):
         """What was asked to be shut is shut before it is recorded, and cannot be opened until it is."""
         if self._shutting and view.state is CaptureState.CAPTURING:
             view = hold(view, PauseReason.CLINICIAN)
-        shut = self._withdrawing.total() or self._noes or any(self._ran_out(s) for s in self.lobby.seats.values())
+        ran_out = any(self._ran_out(seat) for seat in self.lobby.seats.values())
+        shut = self._withdrawing.total() or self._joining_in.total() or self._noes or ran_out
         if shut and not self._consented():
             view = settle(view, consented=False)
-        return {pid: lane_gate(view, self._consent_of(seat)) for pid, seat in self.lobby.seats.items()}
+        lanes = {pid: seat for pid, seat in self.lobby.seats.items() if seat.host is None}
+        return {pid: lane_gate(view, self._consent_of(seat)) for pid, seat in lanes.items()}
 
     def _consent_of(self, seat: Seat) -> ConsentState:
+        """Theirs, or at a shared microphone the first answer there that is no yes: no sound of it is one person's."""
+        there = self.lobby.at_microphone(seat)
+        if self._joining_in[there[0].member.participant_id]:
+            return ConsentState.REQUESTED
+        answers = [self._own_consent_of(one) for one in there]
+        return next((one for one in answers if one is not ConsentState.GRANTED), ConsentState.GRANTED)
+
+    def _own_consent_of(self, seat: Seat) -> ConsentState:
         who = seat.member.participant_id
         if self._withdrawing[who] or who in self._noes:
             return ConsentState.REVOKED
@@ -98,9 +115,14 @@ class Moves(BotRun):
             Presence(s.member.participant_id, s.member.role, s.present, self._consent_of(s))
             for s in self.lobby.seats.values()
         ]
-        if self.record.audio is AudioState.ABSENT and not any(p.present and _agreed(p) for p in people):
+        if self._untouched and not any(p.present and _agreed(p) for p in people):
             return False  # the first sample waits until somebody who agreed is in the room themselves
         return consent_holds(people, pause_all=self.config.consent.late_joiner == "pause_all")
+
+    @property
+    def _untouched(self) -> bool:
+        """Nothing was captured yet, in this part of the session or in the one that begins."""
+        return self.record.audio is AudioState.ABSENT or self.record.capture is CaptureState.FINISHED
 
     async def _resettle(self, at: int | None = None) -> None:
         """Let capture follow consent, from a moment on for which the gates are set already, or from now on."""
@@ -120,7 +142,7 @@ class Moves(BotRun):
             self._apply_gates(at)
         kind, columns = self._change_of(after)
         try:
-            self.record = await self._store.change(
+            self.record = await self._store.record_capture(
                 self.session_id,
                 kind,
                 data={
@@ -144,6 +166,8 @@ class Moves(BotRun):
         if opens:
             self.view = after
             at = self._apply_gates(self._now_sample())  # sound that came meanwhile was not kept
+        if kind == STARTED:
+            self._began_ms = ms_of(at)
         self._unrecorded = False
         self._control_seq = self.record.seq
         if before.state is CaptureState.PAUSED:
@@ -153,6 +177,14 @@ class Moves(BotRun):
             reasons, self._held_for = self._held_for, frozenset()
             if before.state is CaptureState.PAUSED and after.state is not CaptureState.DISCARDED:
                 await self._state_gap(Gap(ms_of(since), ms_of(at), GapReason.PAUSED, None, tuple(sorted(reasons))))
+        if kind == STARTED and self.record.part > 1:
+            await self._state_between(ms_of(at))
+
+    async def _state_between(self, at_ms: int) -> None:
+        try:
+            await self._store.between_ended(self.session_id, at_ms)
+        except Overloaded as error:  # it stands all the same, up to where this was recorded
+            self._on_fault(warning_of(error))
 
     async def _state_gap(self, gap: Gap) -> None:
         """State a pause that is over. That it cannot be stored now does not undo what ended it."""
@@ -179,13 +211,16 @@ class Moves(BotRun):
         """The event's name and the columns that go with a move of the capture machine."""
         record, now = self.record, self._clock.now()
         match after.state:
-            case CaptureState.CAPTURING if record.audio is AudioState.ABSENT:
-                columns = {"audio": AudioState.HELD, "transcript": TranscriptState.LIVE, "captured_from": now}
-                return "capture.started", columns
+            case CaptureState.CAPTURING if self._untouched:
+                begun = {"captured_from": record.captured_from or now, "failure_slug": None}
+                over = dict.fromkeys(("ended_at", "purge_at", "erase_by"))  # of an earlier part's end
+                return STARTED, {"audio": AudioState.HELD, "transcript": TranscriptState.LIVE, **begun, **over}
             case CaptureState.CAPTURING:
                 return "capture.resumed", {}
             case CaptureState.PAUSED:
                 return "capture.paused", {}
+            case CaptureState.FINISHED if record.part > 1 and self._untouched:
+                return "capture.finished", {}  # nothing was added: everything is as the part before left it
             case CaptureState.FINISHED:
                 kept = timedelta(days=self.config.retention.transcript_days)
                 erase = timedelta(hours=self.config.retention.erase_audio_within_h)
@@ -198,10 +233,10 @@ class Moves(BotRun):
             case _:
                 return "capture.off", {}
 
-    def _read(self, seat: Seat, text_version: str = "") -> Read:
-        """What they read of that version; without one, the text of this session."""
+    def _read(self, seat: Seat, text_version: str) -> Read:
+        """What they read of that version; without one, nothing that is known."""
         text = self.consent_text(seat)
-        return text.read if text_version in {"", text.version} else Read(text_version)
+        return text.read if text_version == text.version else Read(text_version)
 
     async def _record_consent(
         self,
@@ -238,7 +273,7 @@ class Moves(BotRun):
 
     async def _ask(self, seat: Seat) -> None:
         system = Actor(ActorKind.SYSTEM, self.record.clinic_id)
-        await self._record_consent(seat, ConsentState.REQUESTED, ASKED, self._read(seat), system)
+        await self._record_consent(seat, ConsentState.REQUESTED, ASKED, self.consent_text(seat).read, system)
 
     async def refresh(self) -> None:
         """Take up what the workflow changed, and tell the pages."""

@@ -21,8 +21,9 @@ CODE_BYTES = 24
 KEPT = timedelta(days=30)
 """How long a link is good once there is nothing left that a withdrawal could destroy."""
 
-Withdrawal = Literal["never_agreed", "possible", "after_signing", "withdrawn"]
-"""What the link can still do: nothing; withdraw and destroy; be recorded and passed on only; it was done."""
+Withdrawal = Literal["never_agreed", "possible", "after_signing", "withdrawn", "ended"]
+"""What the link can still do: nothing; withdraw and destroy; be recorded and passed on only; it was done; nothing, as
+the consent came to its end and there is nothing to destroy."""
 NoteWord = Literal["none", "being_made", "draft", "signed", "discarded"]
 SIGNED = frozenset({NoteState.SIGNED, NoteState.AMENDED})
 OPEN_NOTES = frozenset({NoteState.QUEUED, NoteState.GENERATING, NoteState.DRAFT})
@@ -59,7 +60,11 @@ class Copy:
         took_back = self.person.consent in {ConsentState.REVOKED, ConsentState.DECLINED}
         if self.record.note in SIGNED:
             return "withdrawn" if took_back else "after_signing"
-        return "withdrawn" if took_back and not destroyable(self.record) else "possible"
+        if destroyable(self.record):
+            return "possible"
+        if self.person.stands is ConsentState.EXPIRED:
+            return "ended"
+        return "withdrawn" if took_back else "possible"
 
     @property
     def until(self) -> datetime | None:

@@ -26,6 +26,7 @@ from bot.errors import (
     ProblemError,
     RateLimited,
     Unauthorized,
+    WorkerUnreachable,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -60,7 +61,7 @@ def answer(error: ProblemError, *, status: int | None = None, headers: Mapping[s
         body["status"] = status
     if isinstance(error, Unauthorized):
         sent.setdefault("WWW-Authenticate", "Bearer")
-    if isinstance(error, RateLimited | Overloaded):
+    if isinstance(error, RateLimited | Overloaded | WorkerUnreachable):
         sent.setdefault("Retry-After", str(error.extra.get("retry_after_s", 5)))
     return JSONResponse(body, status_code=body["status"], headers=sent, media_type=MEDIA_TYPE)
 

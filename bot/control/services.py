@@ -16,13 +16,18 @@ from bot.control.tokens import SessionTokens
 from bot.events import CaptureAction, ConsentState
 from bot.media.room import Member
 from bot.metrics import Metrics
+from bot.notes.export import Exporter
+from bot.notes.webhooks import WebhookSender
 from bot.settings import Settings
+from bot.store.audit import AuditStore
 from bot.store.bus import Bus
 from bot.store.clinic_store import ClinicStore
 from bot.store.db import Database
+from bot.store.deletions import Deleter
+from bot.store.holds import HoldStore
 from bot.store.keys import KeyStore
 from bot.store.receipts import ReceiptSigner
-from bot.store.records import SessionRecord
+from bot.store.records import NewParticipant, ParticipantRecord, SessionRecord
 from bot.store.sessions import SessionStore
 from bot.store.users import UserStore
 from bot.store.vault import Vault
@@ -61,13 +66,17 @@ class LiveSession(Protocol):
         """Let somebody in from the waiting room."""
         ...
 
+    async def share(self, actor: Actor, person: NewParticipant) -> ParticipantRecord:
+        """Say that somebody else sits at a participant's microphone."""
+        ...
+
     async def enter(
         self, member: Member, link: PageLink, pass_id: str = "", held: Sequence[Mapping[str, Any]] = ()
     ) -> None:
         """A participant's page came in."""
         ...
 
-    async def exit(self, member: Member, link: PageLink) -> None:
+    async def exit(self, member: Member, link: PageLink, *, heard_s: float | None = None) -> None:
         """A participant's page went away."""
         ...
 
@@ -123,9 +132,11 @@ class Services:
     bus: Bus
     live: LiveSessions
     write_note: WriteNote
+    webhooks: WebhookSender
     tokens: SessionTokens
     limiter: RateLimiter
     signer: ReceiptSigner
+    deleter: Deleter
     metrics: Metrics = field(default_factory=Metrics)
     templates: Mapping[str, Any] = field(default_factory=dict)
     """Note templates by id."""
@@ -140,3 +151,18 @@ class Services:
     """The clinic the development key and the demo sign-in belong to."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process begins to stop: streams and pages close, so that the server can end."""
+
+    @property
+    def holds(self) -> HoldStore:
+        """Legal holds, and what there is of a client."""
+        return HoldStore(self.db, self.clock, self.signer)
+
+    @property
+    def exporter(self) -> Exporter:
+        """Whole records, given out."""
+        return Exporter(self.store, self.db, self.vault, self.signer, self.clock)
+
+    @property
+    def audit(self) -> AuditStore:
+        """What was done, and where it is put on record that something was read."""
+        return AuditStore(self.db, self.clock, self.signer)

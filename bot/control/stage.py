@@ -13,12 +13,13 @@ import structlog
 from bot.clinics import ClinicConfig
 from bot.clock import CallClock
 from bot.control import wording
-from bot.control.callmedia import CallMedia, MediaServices
+from bot.control.callmedia import CallMedia
 from bot.control.capture import (
     CaptureView,
 )
 from bot.control.faults import Warned
 from bot.control.lobby import BOT_ID, BOT_NAME, Lobby, Seat
+from bot.control.mediaservices import MediaServices
 from bot.control.memory import AckMemory
 from bot.control.telling import Teller, as_read_by
 from bot.errors import (
@@ -32,6 +33,7 @@ from bot.events import (
     whole_ms,
 )
 from bot.store.bus import Bus
+from bot.store.members import Members
 from bot.store.sessions import SessionRecord, SessionStore
 from bot.store.states import WARNED
 
@@ -54,6 +56,8 @@ class LiveServices:
     begin_aftercall: Callable[[str], Awaitable[None]]
     discard_session: Callable[[str], Awaitable[None]]
     """Erase the audio, destroy the words, issue the receipts."""
+    members: Members | None = None
+    """The processes that share the database; None: this one has it alone."""
 
 
 class Stage:
@@ -136,6 +140,7 @@ class Stage:
             "note": record.note.value,
             "note_id": record.note_id,
             "withdrawn_by": record.withdrawn_by,
+            "part": record.part,
             "words": self._words(),
             "attributes": {"scribe.state": self._scribe_state()},
         }

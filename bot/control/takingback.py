@@ -14,11 +14,11 @@ from bot.control.endings import Endings
 from bot.control.lobby import Seat
 from bot.control.moves import Answer
 from bot.errors import QuietnoteError
-from bot.events import CaptureState, ms_of
+from bot.events import CaptureState, EndReason, ms_of
 
 log = structlog.get_logger()
 
-RUNNING = frozenset({CaptureState.CAPTURING, CaptureState.PAUSED})
+RUNNING = frozenset({CaptureState.CONSENT_PENDING, CaptureState.CAPTURING, CaptureState.PAUSED})
 
 
 class TakingBack(Endings):
@@ -30,7 +30,7 @@ class TakingBack(Endings):
         A change that is not recorded undoes nothing of the withdrawal itself: whoever asked holds it and asks again.
         """
         before = self.view
-        runs = before.state in RUNNING
+        runs = before.state in RUNNING and self.record.captured_from is not None
         if runs:
             self.view = CaptureView(CaptureState.DISCARDED)
             self._apply_gates(at)
@@ -51,7 +51,7 @@ class TakingBack(Endings):
         self._control_seq = self.record.seq
         if runs:
             self._unrecorded, self._held_for, self._since_sample = False, frozenset(), at
-            self._spawn(self._throw_away(at), "throw_away")
+            self._spawn(self._throw_away(at, EndReason.CONSENT_DECLINED), "throw_away")
 
     async def _destroy_ended(self) -> None:
         """Destroy what there is of a session whose recording is over. What fails now is the sweep's."""

@@ -71,9 +71,14 @@ class Teller:
                     payload = json.dumps(as_read_by(seat.member.role, message)).encode()
                     await room.send(payload, to=seat.member.participant_id)
         seen_by = [pid for pid, seat in self._lobby.seats.items() if may_see(seat)]
-        content = json.dumps({**message, SEEN_BY: seen_by} if kind == "caption" else message).encode()
-        try:
-            sealed = self._vault.seal(words_scope(self._session_id), "live", content)
-        except KeyDestroyed:
-            return  # the words are gone: nothing more is said of them
-        await self._bus.publish(live_channel(self._session_id), sealed)
+        content = {**message, SEEN_BY: seen_by} if kind == "caption" else message
+        await publish(self._session_id, content, self._bus, self._vault)
+
+
+async def publish(session_id: str, message: Mapping[str, Any], bus: Bus, vault: Vault) -> None:
+    """To the streams that follow a session from outside the call, in every process."""
+    try:
+        sealed = vault.seal(words_scope(session_id), "live", json.dumps(message).encode())
+    except KeyDestroyed:
+        return  # the words are gone: nothing more is said of them
+    await bus.publish(live_channel(session_id), sealed)

@@ -24,16 +24,13 @@ UNDER_WAY = frozenset({CaptureState.CONSENT_PENDING, CaptureState.CAPTURING, Cap
 
 
 def judge(
-    view: CaptureView, lobby: Lobby, policy: CapturePolicy, *, now_s: float, call_ms: int, quiet_s: float = 0.0
+    view: CaptureView, lobby: Lobby, policy: CapturePolicy, since: Elapsed, *, now_s: float
 ) -> Verdict | EndReason:
-    """An end reason when it is time for one (:mod:`bot.control.leaving`); else hold, lift or stay.
-
-    ``call_ms`` counts from the first captured sample; 0 before it.
-    """
+    """An end reason when it is time for one (:mod:`bot.control.leaving`); else hold, lift or stay."""
     if view.state not in UNDER_WAY:
         return STAY
     seats = list(lobby.seats.values())
-    ends = end_of(view.state, seats, policy, Elapsed(call_ms / 1000, quiet_s), now_s=now_s)
+    ends = end_of(view.state, seats, policy, since, now_s=now_s)
     if ends is not None:
         return ends
     if view.state is CaptureState.CONSENT_PENDING:
@@ -45,7 +42,7 @@ def judge(
     hold, lift = set(), set()
     for (reason, longest_s), roles in zip(reasons, SIDES, strict=True):
         there = [seat for seat in seats if seat.member.role in roles]
-        missed_s = away_s(there, now_s)
+        missed_s = away_s(there, now_s, now_s - since.asked_s)
         if any(seat.present for seat in there):
             lift |= {reason} & view.reasons
         elif reason not in view.reasons and missed_s is not None and missed_s >= longest_s:

@@ -48,23 +48,23 @@ class Watching(Conduct):
             self._on_fault(warning_of(error))
 
     def _verdict(self) -> Verdict | EndReason:
-        since = self._elapsed()
-        return watch.judge(
-            self.view,
-            self.lobby,
-            self.config.capture,
-            now_s=self._clock.monotonic_s(),
-            call_ms=round(since.captured_s * 1000),
-            quiet_s=since.quiet_s,
-        )
+        now_s = self._clock.monotonic_s()
+        return watch.judge(self.view, self.lobby, self.config.capture, self._elapsed(), now_s=now_s)
 
     def _elapsed(self) -> Elapsed:
         started, captured_from = self.record.call_started_at, self.record.captured_from
         captured_s = 0.0
-        if started is not None and captured_from is not None:
+        if self._began_ms is not None:
+            captured_s = max(0.0, (self.now_ms() - self._began_ms) / 1000)
+        elif started is not None and captured_from is not None:
             captured_s = max(0.0, self.now_ms() / 1000 - (captured_from - started).total_seconds())
         dogs = self.watchdogs
-        return Elapsed(captured_s, dogs.quiet_s(self._clock.monotonic_s()) if dogs is not None else 0.0)
+        now_s = self._clock.monotonic_s()
+        return Elapsed(
+            captured_s,
+            quiet_s=dogs.quiet_s(now_s) if dogs is not None else 0.0,
+            asked_s=now_s - self._asked_s if self._asked_s is not None else 0.0,
+        )
 
     def _watch_faults(self) -> None:
         """Tell what is wrong with the sound, and of an end that is near."""

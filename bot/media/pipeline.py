@@ -19,6 +19,7 @@ from bot.events import (
     Ledger,
     SpeechWindow,
 )
+from bot.media.forgetting import Forgetting, LaneAges
 from bot.media.lane import Lane
 from bot.media.spool import CHUNK_SAMPLES, Spool
 from bot.media.windows import FrameModel, Windower
@@ -52,14 +53,19 @@ class LanePipeline:
         on_rebooked: Callable[[int, int], None] | None = None,
         ledger: Ledger = Ledger(),  # noqa: B008 -- frozen
         in_flight_ms: int = 400,
+        figures: Forgetting | None = None,
+        now_sample: Callable[[], int] | None = None,
     ) -> None:
+        """``figures`` are told how long sound is kept, by ``now_sample``, the call's clock."""
         self.lane_id = lane_id
         self._spool = spool
+        self._ages = LaneAges(figures or Forgetting())
         self._on_window = on_window
         self._on_level = on_level
         self._on_boundary = on_boundary
         self._on_rebooked = on_rebooked
-        self._lane = Lane(lane_id, self, ledger=ledger, in_flight_ms=in_flight_ms)
+        self._lane: Lane = Lane(lane_id, self, ledger=ledger, in_flight_ms=in_flight_ms)
+        self._now: Callable[[], int] = now_sample or (lambda: self._lane.cursor)
         self._windows = Windower(
             lane_id,
             vad,
@@ -167,19 +173,24 @@ class LanePipeline:
         self._publish()
         return gone
 
-    def committed(self, sample: int) -> None:
-        """Everything before ``sample`` is in words in the database: its audio goes now."""
+    def committed(self, sample: int, at: int | None = None) -> None:
+        """Everything before ``sample`` is in words in the database, since ``at`` on the call's clock: it goes now."""
         while self._waiting_ends and self._waiting_ends[0] <= sample:
             self._waiting.popleft()
-            self._waiting_ends.popleft()
-        self._erase(step=0)
+            self._ages.committed(self._waiting_ends.popleft(), self._now() if at is None else at)
+        self._erase(step=0, cut=True)
         self._publish()
 
     def recover(
-        self, committed_through_sample: int, now_sample: int, at_risk_from: int | None = None
+        self,
+        committed_through_sample: int,
+        now_sample: int,
+        at_risk_from: int | None = None,
+        written: Sequence[tuple[int, int]] = (),
     ) -> tuple[int, list[tuple[int, int]]]:
         """After a restart: cut into windows what an earlier process left, and account for the time until now.
 
+        ``written`` are the spans of samples after ``committed_through_sample`` that are in words already.
         Of the time since the account was last saved, what lies in the spool was captured; the rest is absent. Returns
         where what is known of the lane ends (with its last sealed sample, or where its account was saved), and what
         before that was captured and can be heard no more: it was in memory only from ``at_risk_from`` on, or the disk
@@ -189,7 +200,7 @@ class LanePipeline:
         before, captured, end = self._lane.cursor, 0, self._lane.cursor
         known = max(before, committed_through_sample)
         for audio in self._spool.read(committed_through_sample):
-            self._windows.captured(audio)
+            _hear(self._windows, audio, written)
             captured += max(0, audio.end_sample - max(audio.start_sample, before))
             end = max(end, audio.end_sample)
             known = audio.end_sample
@@ -208,6 +219,7 @@ class LanePipeline:
     def captured(self, audio: CapturedAudio) -> None:
         """From the lane: spooled first, so that a crash does not lose what is being looked at."""
         self._spool.append(audio)
+        self._ages.captured(audio.start_sample, audio.end_sample)
         self._windows.captured(audio)
         self._erase(step=ERASE_STEP)
 
@@ -218,6 +230,7 @@ class LanePipeline:
             self._waiting.clear()
             self._waiting_ends.clear()
             self._spool.drop()
+            self._ages.discarded()
             self._left_over = False
         else:
             self._spool.flush()
@@ -243,14 +256,20 @@ class LanePipeline:
             self._waiting_ends.append(window.end_sample)
         self._on_window(window)
 
-    def _erase(self, *, step: int) -> None:
-        """Destroy what no window, ended or to come, can need; ``step``: only when it is at least so much."""
+    def _erase(self, *, step: int, cut: bool = False) -> None:
+        """Destroy what no window, ended or to come, can need; ``step``: only when it is at least so much. ``cut``: to
+        the sample; else chunks that are needed in part stay whole.
+        """
         first = self._spool.first_sample
         if first is None or self._left_over:
             return
         needed = self._waiting[0] if self._waiting else self._windows.needed_from
         if needed - first >= max(step, 1):
             self._spool.erase_through(needed)
+            if cut:
+                self._spool.cut(needed)
+            held = self._spool.first_sample
+            self._ages.destroyed(self._lane.cursor if held is None else held, self._now())
 
     def _publish(self) -> None:
         self._pressure = self._spool.pressure
@@ -283,8 +302,7 @@ def leftover_windows(
     )
     end = from_sample
     for audio in spool.read(from_sample):
-        for piece in _outside(audio, written):
-            cutter.captured(piece)
+        _hear(cutter, audio, written)
         end = audio.end_sample
         while ended:
             yield ended.popleft()
@@ -292,12 +310,14 @@ def leftover_windows(
     yield from ended
 
 
-def _outside(audio: CapturedAudio, spans: Sequence[tuple[int, int]]) -> Iterator[CapturedAudio]:
-    """The parts of ``audio`` that lie in no span; spans are in order."""
+def _hear(cutter: Windower, audio: CapturedAudio, written: Sequence[tuple[int, int]]) -> None:
+    """Have sound cut into windows, but for what lies in spans that are in words; spans are in order."""
     at = audio.start_sample
-    for start, end in spans:
+    for start, end in written:
         if at < min(start, audio.end_sample):
-            yield audio.between(at, start)
+            cutter.captured(audio.between(at, start))
+        if max(at, start) < min(end, audio.end_sample):
+            cutter.in_words(audio.between(max(at, start), end))
         at = max(at, end)
     if at < audio.end_sample:
-        yield audio.between(at, audio.end_sample)
+        cutter.captured(audio.between(at, audio.end_sample))

@@ -24,6 +24,7 @@ class RtpIn:
     timestamp: int
     """32 bits, 48 kHz."""
     payload: bytes
+    """Without its padding. Empty: a browser that probes the path sends such packets; they have a number and no time."""
     arrival_sample: int
     """When it arrived, in 16 kHz samples on the call's clock."""
     send_time: int | None = None
@@ -63,6 +64,8 @@ class Reorder:
     def __init__(self, window_samples: int) -> None:
         self._window = window_samples
         self._held: dict[int, RtpIn] = {}
+        self._empty: set[int] = set()
+        """Numbers from the next one on that came without sound."""
         self._next: int | None = None
         self.late = 0
         """Packets that came after they had been given up, or twice, or to a full buffer."""
@@ -82,16 +85,24 @@ class Reorder:
         step = unwrap(packet.sequence, self._next, 16) - self._next
         return step > MAX_DROPOUT or step < -MAX_MISORDER
 
+    def pass_over(self, packet: RtpIn) -> None:
+        """Take a packet without sound in: its number is not missing."""
+        if self._next is None and not self._held:
+            return
+        number = self._number(packet)
+        if self._next is None or 0 <= number - self._next <= MAX_DROPOUT:
+            self._empty.add(number)
+
+    def _number(self, packet: RtpIn) -> int:
+        near = self._next if self._next is not None else min(self._held, default=packet.sequence)
+        return unwrap(packet.sequence, near, 16)
+
     def add(self, packet: RtpIn) -> None:
         """Take a packet in."""
-        if self._next is None:
-            number = min(self._held) if self._held else packet.sequence
-            number = unwrap(packet.sequence, number, 16)
-        else:
-            number = unwrap(packet.sequence, self._next, 16)
-            if number < self._next:
-                self.late += 1
-                return
+        number = self._number(packet)
+        if self._next is not None and number < self._next:
+            self.late += 1
+            return
         if number in self._held or self.full:
             self.late += 1
             return
@@ -102,7 +113,9 @@ class Reorder:
         if not self._held:
             return None
         number = min(self._held)
-        missing = number - self._next if self._next is not None else 0
+        missing = 0
+        if self._next is not None:
+            missing = number - self._next - sum(1 for empty in self._empty if empty < number)
         if missing and now_sample is not None and not self.full and now_sample < self.due_sample():
             return None
         return Ordered(self._held[number], missing)
@@ -116,6 +129,7 @@ class Reorder:
         number = min(self._held)
         del self._held[number]
         self._next = number + 1
+        self._empty = {empty for empty in self._empty if empty > number}
 
     def held(self) -> list[RtpIn]:
         """All held packets, in order."""

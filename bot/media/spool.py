@@ -9,13 +9,11 @@ when there is no room: docs/adr/0013-where-sound-waits.md.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import structlog
 
 from bot.errors import QuietnoteError, StorageUnavailable
@@ -23,6 +21,8 @@ from bot.events import SAMPLE_RATE_HZ, CapturedAudio, Pcm
 from bot.media.chunks import FORM, SUFFIX, Chunk, binding, named, seal, unseal
 from bot.media.disk import Disk
 from bot.media.disk import write as _write
+from bot.media.filling import Filling
+from bot.media.sweeping import covered, keep_tree, lanes_held, settled, sweep, tree_of
 from bot.store.receipts import MerkleLog
 from bot.store.vault import KeyDestroyed, Vault
 
@@ -37,7 +37,8 @@ CROWDED, ROOMY = 0.9, 0.5
 """Shares of them: from the first on recording should pause, from the second down it may go on."""
 TAKEN_BACK = 8
 """Chunks written at once after the disk has room again, so that the media thread is not held up."""
-TREE_FILE = "tree.json"
+MOST_CUT = 6
+"""Chunks that are sealed anew at most when one is cut: where recognition is further behind, the next words cut it."""
 
 
 class Spool:
@@ -71,9 +72,7 @@ class Spool:
         self._chunks: deque[Chunk] = deque()
         self._unsealed: deque[CapturedAudio] = deque()
         """Full chunks for which the vault has no key yet: its disk is full."""
-        self._parts: list[Pcm] = []
-        self._part_start = 0
-        self._part_samples = 0
+        self._part = Filling(lane_id)
         self._tree = MerkleLog.from_json(hash_tree or {})
         self._next = self._tree.count
         self._faulty = False
@@ -120,11 +119,7 @@ class Spool:
 
     def only_in_memory(self, start: int, end: int) -> bool:
         """True when some of these samples lie in no file: they go when this process does."""
-        at = start
-        for chunk in self._chunks:
-            if chunk.sealed is None and chunk.start <= at < chunk.end:
-                at = chunk.end
-        return at < end
+        return not covered(self._chunks, start, end)
 
     @property
     def first_sample(self) -> int | None:
@@ -133,31 +128,28 @@ class Spool:
             return self._chunks[0].start
         if self._unsealed:
             return self._unsealed[0].start_sample
-        return self._part_start if self._part_samples else None
+        return self._part.start if self._part.samples else None
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
     def append(self, audio: CapturedAudio) -> None:
         """Take captured samples; a chunk is sealed when it is full or the next samples do not follow on."""
-        if self._part_samples and audio.start_sample != self._part_start + self._part_samples:
+        if self._part.samples and audio.start_sample != self._part.end:
             self.flush()
         pcm, start = audio.pcm, audio.start_sample
         while len(pcm) and not self._ended:
-            if not self._part_samples:
-                self._part_start = start
-            piece = pcm[: CHUNK_SAMPLES - self._part_samples]
-            self._parts.append(piece)
-            self._part_samples += len(piece)
+            piece = pcm[: CHUNK_SAMPLES - self._part.samples]
+            self._part.add(start, piece)
             pcm, start = pcm[len(piece) :], start + len(piece)
-            if self._part_samples == CHUNK_SAMPLES:
+            if self._part.samples == CHUNK_SAMPLES:
                 self.flush()
 
     def flush(self) -> None:
         """Seal what is there."""
-        if not self._part_samples:
+        if not self._part.samples:
             return
-        self._unsealed.append(CapturedAudio(self._lane_id, self._part_start, np.concatenate(self._parts)))
-        self._clear_part()
+        self._unsealed.append(self._part.audio())
+        self._part.clear()
         self._seal()
 
     def relieve(self) -> bool:
@@ -192,7 +184,7 @@ class Spool:
 
     def _sealed(self, pcm: Pcm, start: int) -> Chunk:
         index, key = self._free_key()
-        return Chunk(index, start, len(pcm), seal(key, pcm, self._binding(index, start)))
+        return Chunk(index, start, len(pcm), seal(key, pcm, binding(self._session_id, self._lane_id, index, start)))
 
     def _free_key(self) -> tuple[int, bytes]:
         """The next index whose key still exists: an earlier process that spooled in memory left no count."""
@@ -258,12 +250,13 @@ class Spool:
 
     def read(self, from_sample: int = 0) -> Iterator[CapturedAudio]:
         """What is held from a sample on, in order, opened. A torn last chunk is passed over."""
-        for chunk in list(self._chunks):
+        chunks = list(self._chunks)
+        for chunk in chunks:
             if chunk.end <= from_sample:
                 continue
             pcm = self._opened(chunk)
             if pcm is None:
-                if chunk is not self._chunks[-1]:
+                if chunk is not chunks[-1]:
                     self.unreadable += 1
                     log.warning("spool_chunk_unreadable", session_id=self._session_id, lane_id=self._lane_id)
                 continue
@@ -271,9 +264,8 @@ class Spool:
         for audio in list(self._unsealed):
             if audio.end_sample > from_sample:
                 yield audio.between(from_sample, audio.end_sample)
-        if self._part_samples and self._part_start + self._part_samples > from_sample:
-            part = CapturedAudio(self._lane_id, self._part_start, np.concatenate(self._parts))
-            yield part.between(from_sample, part.end_sample)
+        if self._part.samples and self._part.end > from_sample:
+            yield self._part.audio().between(from_sample, self._part.end)
 
     def erase_through(self, sample: int) -> int:
         """Destroy every chunk that ends at or before ``sample``; how many those were."""
@@ -286,9 +278,48 @@ class Spool:
             self._destroy(going)
         return len(going)
 
+    def cut(self, sample: int) -> None:
+        """Destroy what lies before ``sample`` in a chunk, or a part of one, that goes on behind it.
+
+        Keys go by age: its rest and all younger chunks are sealed anew first. If they cannot be, it goes with its rest.
+        """
+        self._part.cut(sample)
+        old = list(self._chunks)
+        if not old or old[0].start >= sample or self._unsealed or len(old) > MOST_CUT:
+            return
+        following = self._next
+        try:
+            self._chunks = deque(self._anew(old, sample))
+        except (QuietnoteError, OSError):
+            self._next = following
+        else:
+            self._destroy(old)
+
+    def _anew(self, old: list[Chunk], sample: int) -> list[Chunk]:
+        """Seal the same sound from ``sample`` on under new keys. Stored are all or none, the oldest last."""
+        new, tree = [], self._tree
+        for chunk in old:
+            pcm = self._opened(chunk)
+            if pcm is None:
+                raise StorageUnavailable("spool", "damaged")
+            start = max(chunk.start, sample)
+            new.append(self._sealed(pcm[start - chunk.start :], start))
+            self._next = new[-1].index + 1
+            tree = tree.append(new[-1].sealed or b"")
+        for number, chunk in enumerate(reversed(new)):
+            try:
+                if self._folder is not None:
+                    self._store(self._folder, chunk)
+            except OSError:
+                for stored in new[len(new) - number :]:
+                    self._remove(stored)
+                raise
+        self._tree = tree
+        return new if self._folder is None else [chunk.filed() for chunk in new]
+
     def drop(self) -> int:
         """Destroy everything, the part that is being filled too."""
-        self._clear_part()
+        self._part.clear()
         self._unsealed.clear()
         going, self._chunks = list(self._chunks), deque()
         if going:
@@ -301,18 +332,21 @@ class Spool:
         """
         try:
             if self._folder is not None and self._folder.is_dir():
-                _write(self._folder / TREE_FILE, json.dumps(self.hash_tree | {"next": self._next}).encode())
+                keep_tree(self._folder, self._tree, self._next)
         except OSError as error:
             self._fault(StorageUnavailable.of("spool", error))
         try:
             self._vault.advance_audio(self._session_id, self._lane_id, chunks[-1].index + 1)
         except StorageUnavailable as error:
             self._fault(error)
+        for chunk in chunks:
+            if chunk.sealed is None:
+                self._remove(chunk)
+
+    def _remove(self, chunk: Chunk) -> None:
         if self._folder is not None:
-            for chunk in chunks:
-                if chunk.sealed is None:
-                    (self._folder / chunk.name).unlink(missing_ok=True)
-                    self._disk.give(self._session_id, chunk.size)
+            (self._folder / chunk.name).unlink(missing_ok=True)
+            self._disk.give(self._session_id, chunk.size)
 
     def _opened(self, chunk: Chunk) -> Pcm | None:
         try:
@@ -321,41 +355,39 @@ class Spool:
             if sealed is None:
                 assert self._folder is not None
                 sealed = (self._folder / chunk.name).read_bytes()
-            return unseal(key, sealed, self._binding(chunk.index, chunk.start))
+            return unseal(key, sealed, binding(self._session_id, self._lane_id, chunk.index, chunk.start))
         except KeyDestroyed:
             return None
         except (ValueError, OSError):
             self.torn.append((chunk.start, max(chunk.end, chunk.start + 1)))
             return None
 
-    def _binding(self, index: int, start: int) -> bytes:
-        return binding(self._session_id, self._lane_id, index, start)
-
-    def _clear_part(self) -> None:
-        self._parts, self._part_samples = [], 0
-
     # -- what an earlier process left ----------------------------------------------------------------------------------
 
     def _open_folder(self, folder: Path) -> None:
         try:
             names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-            self._read_tree(folder / TREE_FILE)
+            tree, following = tree_of(folder)
+            if tree.count >= self._tree.count:
+                self._tree, self._next = tree, max(following, self._next)
             for name in names:
                 if name.endswith(".tmp"):
                     (folder / name).unlink(missing_ok=True)
                 elif name.endswith(SUFFIX):
                     self._adopt(folder / name)
+            self._settle()
         except OSError as error:
             self._fault(StorageUnavailable.of("spool", error))
 
-    def _read_tree(self, path: Path) -> None:
-        try:
-            stored = json.loads(path.read_bytes())
-            tree, following = MerkleLog.from_json(stored), int(stored["next"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return
-        if tree.count >= self._tree.count:
-            self._tree, self._next = tree, max(following, self._next)
+    def _settle(self) -> None:
+        """Finish a cut that a kill interrupted."""
+        kept, gone = settled(list(self._chunks))
+        self._chunks = deque(kept)
+        oldest = kept[0].index if kept else self._next
+        if older := [chunk for chunk in gone if chunk.index < oldest]:
+            self._destroy(older)
+        for chunk in gone[len(older) :]:
+            self._remove(chunk)
 
     def _adopt(self, path: Path) -> None:
         chunk = named(path.name, path.stat().st_size)
@@ -366,22 +398,3 @@ class Spool:
         if chunk.index >= self._next:
             self._tree = self._tree.append(path.read_bytes())
             self._next = chunk.index + 1
-
-
-def lanes_held(folder: Path, session_id: str) -> list[str]:
-    """Lanes of a session that have a spool on this machine's disk."""
-    path = folder / session_id
-    return sorted(entry.name for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
-
-
-def sweep(folder: Path, session_id: str) -> int:
-    """Remove all that lies on disk of a session's spools; how many chunks that were. Idempotent."""
-    removed = 0
-    for lane_id in lanes_held(folder, session_id):
-        for path in (folder / session_id / lane_id).iterdir():
-            removed += path.name.endswith(SUFFIX)
-            path.unlink(missing_ok=True)
-        (folder / session_id / lane_id).rmdir()
-    if (folder / session_id).is_dir():
-        (folder / session_id).rmdir()
-    return removed

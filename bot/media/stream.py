@@ -87,12 +87,24 @@ class LaneStream:
 
     def packet(self, packet: RtpIn) -> None:
         """Take a packet of this lane, in whatever order they arrive."""
+        if not packet.payload:
+            self._take_padding(packet)
+            return
         if not self._take_source(packet):
             return
         if self._reorder.restarts(packet):
             self._begin(packet.source)
         self._last_arrival = max(packet.arrival_sample, self._last_arrival)
         self._reorder.add(replace(packet, left_sample=self._sender(packet.source).left(packet)))
+        self._pump()
+
+    def _take_padding(self, packet: RtpIn) -> None:
+        """A packet without sound: it tells of the path and of its own number, and fills no time."""
+        if packet.source != self._source:
+            return
+        if packet.send_time is not None:
+            self._sender(packet.source).left(packet)
+        self._reorder.pass_over(packet)
         self._pump()
 
     def report(self, source: tuple[int, int], ntp: int, rtp: int) -> None:

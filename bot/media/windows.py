@@ -168,6 +168,12 @@ class Windower:
             self._send_growing()
             self._forget()
 
+    def in_words(self, audio: CapturedAudio) -> None:
+        """The next samples are in words already: counted as speech, and in no window again."""
+        self.boundary(LaneBoundary(self._lane_id, self._tape_end, BoundaryReason.LOST))
+        self.speech += max(0, audio.end_sample - max(audio.start_sample, self._count_from))
+        self._reset(audio.end_sample)
+
     def boundary(self, boundary: LaneBoundary) -> None:
         """The stretch ended: what is open becomes final, or goes without a trace when it was discarded."""
         left = self._tape_end - self._rated

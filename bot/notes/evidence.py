@@ -34,10 +34,11 @@ from bot.notes.english import (
     stem,
     without_numbers,
 )
-from bot.notes.frames import ATTRIBUTED, MOMENT, QUOTE, moment
+from bot.notes.frames import MOMENT, QUOTE, moment
 from bot.notes.gaps import CLAIMS, PART_MISSING, Holes
 from bot.notes.hashes import text_sha256
 from bot.notes.spans import sentences_of
+from bot.notes.speakers import ATTRIBUTED, Speakers, numbers_of_people
 from bot.notes.tails import Tails
 from bot.notes.units import ANSWER_WITHIN_MS, read
 
@@ -98,9 +99,6 @@ FRAME = frozenset(stem(word) for word in listed(f"{_SAYS} {_PEOPLE}"))
 _CLIENT_SAYS = re.compile(
     rf"\b(?:client|patient|she|he|they)\b(?: \w+)? (?:{'|'.join(listed(_SAYS)[:18])})\b", re.IGNORECASE
 )
-_NUMBERED = re.compile(
-    r"\b(?:clinician|client|guardian|interpreter|guest) (\d+) (?:said|asked|answered)", re.IGNORECASE
-)
 _CLAUSES = re.compile(r"[,;:.!?]|\b(?:but|although|though|however|because|while|and then)\b", re.IGNORECASE)
 
 
@@ -119,6 +117,7 @@ class _Ground:
     """It holds two halves of a sentence, or a question and other words, from either side of a gap."""
     unanswered: frozenset[str]
     """What may be said of the questions in it whose answer may lie in a gap; empty where it holds none."""
+    speakers: Speakers
 
     @property
     def all_texts(self) -> tuple[str, ...]:
@@ -158,6 +157,7 @@ class _Checker:
         }
         turns = read(request.transcript)
         self._tails = Tails(turns)
+        self._speakers = Speakers(ordered)
         self._open = [
             (frozenset(s.segment_id for s in one.unit.segments), one.missing) for turn in turns for one in turn.open
         ]
@@ -232,6 +232,7 @@ class _Checker:
                 if not ids.isdisjoint(segment.segment_id for segment in segments)
                 for words in (missing, PART_MISSING)
             ),
+            speakers=self._speakers,
         )
 
 
@@ -259,14 +260,14 @@ def _moment(sentence: NoteSentence, ground: _Ground) -> str:
 
 def _quotes(sentence: NoteSentence, ground: _Ground) -> str:
     text = _curly(sentence.text)
-    spoken = [(run[0].role, _smoothed(" ".join(segment.text for segment in run))) for run in ground.runs]
+    spoken = [(run[0], _smoothed(" ".join(segment.text for segment in run))) for run in ground.runs]
     attributed = {match.span("words"): match for match in ATTRIBUTED.finditer(text)}
     for quote in QUOTE.finditer(text):
         match = attributed.get(quote.span(1))
-        role = None if match is None else Role.CLINICIAN if match["asked"] else Role(match["role"].lower())
-        if any(_holds(words, quote[1]) for who, words in spoken if role in {None, who}):
+        who = None if match is None else Role.CLINICIAN.value if match["asked"] else match["who"]
+        if any(_holds(words, quote[1]) for voice, words in spoken if ground.speakers.may_give(who, voice)):
             continue
-        if role is None and any(_holds(_smoothed(typed), quote[1]) for typed in ground.texts):
+        if who is None and any(_holds(_smoothed(typed), quote[1]) for typed in ground.texts):
             continue
         return WRONG_SPEAKER if any(_holds(words, quote[1]) for _, words in spoken) else QUOTE_NOT_SAID
     return ""
@@ -302,6 +303,8 @@ def _holds(words: str, quote: str) -> bool:
 
 
 def _speaker(sentence: NoteSentence, ground: _Ground) -> str:
+    if ground.speakers.singles_out(_outside(sentence.text), ground.segments):
+        return WRONG_SPEAKER
     said = _CLIENT_SAYS.search(_outside(sentence.text))
     if said is None or ground.texts or QUOTE.search(_curly(sentence.text)):
         return ""
@@ -311,12 +314,7 @@ def _speaker(sentence: NoteSentence, ground: _Ground) -> str:
 
 def _numbers(sentence: NoteSentence, ground: _Ground) -> str:
     there = frozenset[str]().union(*(numbers(text) for text in ground.all_texts))
-    return "" if numbers(MOMENT.sub("", sentence.text)) - _people(sentence.text) <= there else NUMBER_MISSING
-
-
-def _people(text: str) -> frozenset[str]:
-    """The numbers that tell people of one role apart: "Client 2"."""
-    return frozenset(_NUMBERED.findall(text))
+    return "" if numbers(MOMENT.sub("", sentence.text)) - numbers_of_people(sentence.text) <= there else NUMBER_MISSING
 
 
 def _unseen(sentence: NoteSentence, ground: _Ground) -> str:

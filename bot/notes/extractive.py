@@ -27,11 +27,12 @@ from bot.notes.contract import Progress
 from bot.notes.cues import Cues, plain
 from bot.notes.english import HESITATIONS, HOUSEKEEPING, LANGUAGE, SMALL_TALK, smooth, word_set
 from bot.notes.failures import failed
-from bot.notes.frames import Speakers, joined, moment, quoted, short
+from bot.notes.frames import joined, moment, quoted, short
 from bot.notes.gaps import Holes
 from bot.notes.hashes import text_sha256
 from bot.notes.select import Picks, always_asked, always_match, asked_about, pick, place_text, small_talk
 from bot.notes.spans import sentences_of
+from bot.notes.speakers import Speakers
 from bot.notes.tails import tail, told
 from bot.notes.templates import Section, Template
 from bot.notes.units import ANSWERED_UNITS, Next, Open, Turn, Unit, answers, evidence_of, opening, read

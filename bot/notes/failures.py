@@ -18,6 +18,7 @@ REASONS: Mapping[str, str] = {
     "answer-cut-off": "The note model's answer was cut off before its end.",
     "answer-withheld": "The note model would not answer.",
     "answer-not-json": "The note model's answer was not in the form that was asked for.",
+    "no-progress": "Nothing moved for some minutes, so it was stopped.",
     "session-too-long": "One thing that was said is longer than the note model can take in.",
 }
 """Every cause and its sentence."""

@@ -5,20 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bot.events import Role
 from bot.notes.english import smooth
-from bot.notes.units import Turn, Unit
+from bot.notes.units import Unit
 
 LEFT_OUT = " … "
 QUESTION_WORDS = 30
 """Longest question repeated before an answer; of a longer one its end is."""
 QUOTE = re.compile(r"“([^”]*)”")
-ATTRIBUTED = re.compile(
-    r"(?:(?P<role>clinician|client|guardian|interpreter|guest)(?: \d+)? (?:said|answered|asked)|(?P<asked>asked))"
-    r"[:,]? “(?P<words>[^”]*)”",
-    re.IGNORECASE,
-)
-"""A quote with who said it."""
 MOMENT = re.compile(r"^At (?P<moment>(?:\d+:)?\d{1,2}:\d\d), ")
 
 
@@ -56,20 +49,3 @@ def joined(units: Sequence[Unit], *, verbatim: bool = False) -> str:
     if not verbatim:
         text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?", "…")) else text + "."
-
-
-class Speakers:
-    """What to call the speaker of a turn: the role, with a number where several people have it."""
-
-    def __init__(self, turns: Sequence[Turn]) -> None:
-        self._of_role: dict[Role, list[str]] = {}
-        for turn in turns:
-            people = self._of_role.setdefault(turn.role, [])
-            if turn.participant_id not in people:
-                people.append(turn.participant_id)
-
-    def name(self, turn: Turn) -> str:
-        """``Client``, or ``Client 2``."""
-        people = self._of_role[turn.role]
-        title = turn.role.value.capitalize()
-        return title if len(people) == 1 else f"{title} {people.index(turn.participant_id) + 1}"

@@ -27,6 +27,7 @@ IN_WORDS = {
     GapReason.LOST: "sound was lost on its way",
     GapReason.ABSENT: "somebody's sound was missing",
     GapReason.INTERRUPTED: "the service was away",
+    GapReason.OFF: "recording had ended and was started again",
 }
 BREAKS_OFF = "; what followed was not recorded."
 """Stands after a question whose answer may lie in a gap, where nobody was heard to answer."""
@@ -93,12 +94,15 @@ class Holes:
         return PART_MISSING if self._any(*_after(asked, later), self._answering) else ASKER_MISSING
 
     def runs(self, segments: Sequence[Segment]) -> tuple[tuple[Segment, ...], ...]:
-        """``segments``, in order, by speaker and parted at the gaps: only what stands in one was said as one."""
+        """``segments``, in order, by speaker and parted at the gaps: only what stands in one was said as one.
+
+        At a shared microphone each stands alone: the next may be another's.
+        """
         runs: list[list[Segment]] = []
         last: dict[str, list[Segment]] = {}
         for segment in segments:
             run = last.get(segment.participant_id)
-            if run is None or self.apart(run[-1], segment):
+            if run is None or segment.speakers or self.apart(run[-1], segment):
                 run = last[segment.participant_id] = []
                 runs.append(run)
             run.append(segment)

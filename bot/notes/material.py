@@ -15,6 +15,11 @@ from bot.store.sessions import SessionRecord, SessionStore
 USED = frozenset({TranscriptState.LIVE, TranscriptState.READY})
 """Transcripts that a note is made from."""
 
+NO_AUDIO = "capture-no-audio"
+"""Nothing was captured, so there is no note."""
+NO_WORDS = "audio-too-short"
+"""Sound was captured and nothing was said in it, so there is no note."""
+
 NOT_OVER = "The recording is not over. Finish or discard it first."
 TAKEN_BACK = "Consent was withdrawn, and what was recorded was destroyed. A Summary Only session can still get a note."
 THROWN_AWAY = "This session was discarded; no note can be made of it."
@@ -51,7 +56,7 @@ async def gather(store: SessionStore, record: SessionRecord) -> NoteRequest:
 
 
 async def _words(store: SessionStore, record: SessionRecord) -> Transcript:
-    if record.transcript in USED:
+    if record.transcript in USED and not await is_delayed(store, record):
         try:
             return await store.transcript(record.id)
         except TranscriptPurged:
@@ -64,8 +69,27 @@ def is_there(request: NoteRequest) -> bool:
     return bool(request.transcript.segments) or any(item.text.strip() for item in request.inputs)
 
 
-def refuse(record: SessionRecord, *, running: bool) -> None:
-    """Raise :class:`InvalidTransition` where no note may be asked for; ``running``: the session is being dealt with."""
+async def why_no_words(store: SessionStore, session_id: str) -> str | None:
+    """The slug of why there is nothing to write from; None where something was typed."""
+    if await store.inputs(session_id):
+        return None
+    return NO_WORDS if any(lane.ledger.captured for lane in await store.lanes(session_id)) else NO_AUDIO
+
+
+async def is_delayed(store: SessionStore, record: SessionRecord) -> bool:
+    """True while a recording could not be put into words yet and is tried again by and by."""
+    if record.transcript is not TranscriptState.LIVE or record.capture is not CaptureState.FINISHED:
+        return False
+    making = await store.making(record.id)
+    return making is not None and making.tries > 0
+
+
+def refuse(record: SessionRecord, *, running: bool, delayed: bool = False) -> None:
+    """Raise :class:`InvalidTransition` where no note may be asked for.
+
+    ``running``: the session is being dealt with; ``delayed``: its words are tried again later, and a note from what was
+    typed need not wait for them.
+    """
     if record.withdrawn_by is not None:
         raise InvalidTransition(TAKEN_BACK, state=record.note.value)
     if record.capture is CaptureState.DISCARDED:
@@ -74,6 +98,8 @@ def refuse(record: SessionRecord, *, running: bool) -> None:
         raise InvalidTransition(NOT_OVER, state=record.capture.value)
     if record.note in STANDS:
         raise InvalidTransition(STANDS[record.note], state=record.note.value)
+    if delayed and record.part == 1:
+        return
     if record.transcript is TranscriptState.LIVE or (running and undecided(record)):
         raise InvalidTransition(UNDER_WAY, state=record.transcript.value)
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from bot.notes.frames import Speakers, joined, moment, quoted, short
+from bot.notes.frames import joined, moment, quoted, short
+from bot.notes.speakers import WHO, Speakers
 from bot.notes.units import Next, Turn, Unit, opening
 
 _HEAD = re.compile(
-    r"At [\d:]+, (?:clinician(?: \d+)? (?:asked|said): “[^”]*”|asked “[^”]*”, [a-z]+(?: \d+)? said: “[^”]*”)"
+    rf"At [\d:]+, (?:clinician(?: \d+)? (?:asked|said): “[^”]*”|asked “[^”]*”, {WHO} said: “[^”]*”)"
 )
 """What a tail may end: quotes, and who said them."""
 

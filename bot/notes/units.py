@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from bot.events import Evidence, EvidenceSource, Role, Segment, Transcript
+from bot.events import Evidence, EvidenceSource, Role, Segment, Speaker, Transcript
 from bot.notes.cues import plain
 from bot.notes.english import BACKCHANNEL, HESITATIONS, content_stems
 from bot.notes.gaps import ASKER_MISSING, BREAKS_OFF, CLOCK_SLACK_MS, PART_MISSING, Holes
@@ -81,6 +81,11 @@ class Turn:
     """Of an answer that a gap cut short: the rest of its first sentences."""
     after: tuple[Unit, ...] = ()
     """Questions that it is heard next after, over a gap: whether it answers them is not known."""
+
+    @property
+    def speakers(self) -> tuple[Speaker, ...]:
+        """Whose voice it may be, where several people share the microphone."""
+        return self.segments[0].speakers
 
     @property
     def hollow(self) -> bool:
@@ -203,8 +208,8 @@ def _turns(transcript: Transcript, holes: Holes) -> list[Turn]:
 def _goes_on(floor: Turn, segment: Segment, asking: Segment | None, holes: Holes, *, near: bool) -> bool:
     """True when who holds the floor goes on: only a listener's sounds came in between, and nothing is missing."""
     last = floor.segments[-1]
-    if last.participant_id != segment.participant_id or holes.apart(last, segment):
-        return False
+    if last.participant_id != segment.participant_id or last.speakers or holes.apart(last, segment):
+        return False  # at a shared microphone the next words may be another's
     asked = asking is not None and asking.participant_id != segment.participant_id
     if asking is not None and asked and last.end_ms < asking.end_ms <= segment.start_ms + CLOCK_SLACK_MS:
         return False  # a sound made while a question was being asked is no part of its answer

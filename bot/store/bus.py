@@ -56,6 +56,11 @@ def live_channel(session_id: str) -> str:
     return f"qn:live:{session_id}"
 
 
+def inbox_channel(clinic_id: str) -> str:
+    """The channel on which processes tell each other, in ids, what moved in a clinic's inbox and list of notes."""
+    return f"qn:inbox:{clinic_id}"
+
+
 @dataclass(slots=True)
 class BusStats:
     """Counters since the start."""
@@ -138,6 +143,11 @@ class Bus:
     async def release(self, name: str, owner: str) -> None:
         """Give a lease back, if it is still ``owner``'s."""
         await self._do("EVAL", _RELEASE, 1, _lease_key(name), owner)
+
+    async def held(self, name: str) -> bool | None:
+        """True when somebody has the right to ``name``; None when the bus is away, which says nothing of it."""
+        found = await self._do("EXISTS", _lease_key(name))
+        return bool(found) if found is not None else None
 
     async def count(self, name: str, ttl_s: float) -> int | None:
         """Count one more under ``name``, forgotten ``ttl_s`` after the first; None when the bus is away."""

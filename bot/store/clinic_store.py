@@ -12,8 +12,11 @@ from sqlalchemy import select
 from bot.clinics import ClinicConfig
 from bot.clock import Clock
 from bot.errors import ConfigInvalid, NotFound, PreconditionFailed
-from bot.store.db import Database
+from bot.store import chain
+from bot.store.chain import OPERATOR, Deed
+from bot.store.db import Database, insert_new
 from bot.store.models import ClinicRow, ClinicVersionRow
+from bot.store.record_rows import DeletionRow
 
 log = structlog.get_logger()
 
@@ -39,15 +42,22 @@ class ClinicStore:
         self._clock = clock
 
     async def seed(self, clinics: Mapping[str, ClinicConfig]) -> list[str]:
-        """Add the clinics the database does not have, as version 1; their ids. Others are left as they are."""
+        """Add the clinics the database does not have, as version 1; their ids. Others are left as they are.
+
+        One that was deleted does not come back by a file that was left: its key is gone for good, and so is its id.
+        """
         added = []
+        gone = select(DeletionRow.subject).where(DeletionRow.kind == "clinic", DeletionRow.subject.in_(clinics))
         async with self._db.write() as db:
+            deleted = set((await db.scalars(gone)).all())
             for clinic_id, config in sorted(clinics.items()):
-                if await db.get(ClinicRow, clinic_id) is None:
-                    db.add(ClinicRow(id=clinic_id, version=1))
-                    await db.flush()
+                if clinic_id in deleted:
+                    log.warning("clinic_was_deleted", clinic_id=clinic_id)
+                elif await insert_new(db, ClinicRow, id=clinic_id, version=1):
                     db.add(self._version(config, 1, SEEDED_BY))
                     added.append(clinic_id)
+            seeded = [Deed(one, "config.seeded", one, actor=OPERATOR, detail="1") for one in added]
+            await chain.record(db, self._clock.now(), seeded)
         for clinic_id in added:
             log.info("clinic_seeded", clinic_id=clinic_id)
         return added
@@ -79,6 +89,8 @@ class ClinicStore:
                 raise PreconditionFailed("The configuration changed since you read it.", version=clinic.version)
             clinic.version += 1
             db.add(self._version(config, clinic.version, author))
+            changed = Deed(clinic.id, "config.changed", clinic.id, actor=author, detail=str(clinic.version))
+            await chain.record(db, self._clock.now(), [changed])
             return clinic.version
 
     async def versions(self, clinic_id: str) -> list[ClinicVersion]:

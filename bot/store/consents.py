@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from bot.events import ConsentState
+from bot.store.db import insert_new
 from bot.store.ground import Change
 from bot.store.models import ConsentRow, ConsentTextRow, SessionRow
 from bot.store.records import Attestation, new_id
@@ -31,6 +32,4 @@ def keep_answer(change: Change, session: SessionRow, answer: ConsentRow, attesta
 
 async def keep_text(change: Change, text: str) -> None:
     """Keep a text that somebody agreed to, once, under its hash."""
-    sha256 = hashlib.sha256(text.encode()).hexdigest()
-    if await change.db.get(ConsentTextRow, sha256) is None:
-        change.db.add(ConsentTextRow(sha256=sha256, text=text))
+    await insert_new(change.db, ConsentTextRow, sha256=hashlib.sha256(text.encode()).hexdigest(), text=text)

@@ -13,6 +13,7 @@ from datetime import datetime
 from sqlalchemy import select
 
 from bot.errors import NotFound
+from bot.store.chain import Deed
 from bot.store.ground import Ground
 from bot.store.models import ConsentLinkRow, ConsentTextRow, NoteRow, ParticipantRow, SessionEventRow
 from bot.store.states import code_hash
@@ -35,6 +36,8 @@ class CopyStore(Ground):
                     created_at=change.now,
                 )
             )
+            clinic_id = (await change.session(session_id)).clinic_id
+            change.deeds.append(Deed(clinic_id, "consent_link.made", participant_id, session_id))
 
     async def copy_link(self, session_id: str, code: str) -> str:
         """The id of the participant whose copy a code leads to. Raises NotFound."""

@@ -1,7 +1,8 @@
 """The database: one engine, one-transaction reads and writes, and the way to leave nothing behind in SQLite's files.
 
 SQLite has one writer at a time. Writers of this process queue here in order instead of polling SQLite's lock; other
-processes are waited for by ``busy_timeout``. Every failure of the database itself becomes one
+processes are waited for by ``busy_timeout``. PostgreSQL (:mod:`bot.store.postgres`) has many: there a write holds the
+rows that it read to change, and :meth:`Database.turn` what has no row. Every failure of the database itself becomes one
 :class:`bot.errors.StorageUnavailable`; statements and their values never reach a message.
 """
 
@@ -17,14 +18,27 @@ from pathlib import Path
 from typing import Any, cast
 
 import structlog
-from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy import event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, Connection, CursorResult, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
-from bot.errors import StorageUnavailable
+from bot.errors import ConfigInvalid, StorageUnavailable
 from bot.store import migrate
 from bot.store.keyfiles import private_folder
+from bot.store.models import Base
+from bot.store.postgres import (
+    DatabaseRefused,
+    cause_of,
+    engine_options,
+    is_no_text,
+    is_ours,
+    refusal_of,
+    reserve,
+    take_turn,
+)
 
 log = structlog.get_logger()
 
@@ -33,11 +47,15 @@ WRITER_WAIT_S = 30.0
 """Longest wait for this process's other writers."""
 FULL_BYTES = 256 * 1024
 """Free space in which a new database has no room."""
+TURN_S = 60
+"""Longest turn of a process whose turn others wait for."""
 CHECKPOINT_WAIT_S = 10.0
 CHECKPOINT_RETRY_S = 0.05
 
 _BEGIN = "quietnote_begin"
 """Execution option: the statement that opens a transaction on SQLite; empty for none."""
+_ONE_VIEW = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+"""What a read is on PostgreSQL, as on SQLite: all of it sees the same moment."""
 
 
 class Database:
@@ -48,6 +66,7 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._busy_timeout_ms = busy_timeout_ms
         self._engine: AsyncEngine | None = None
+        self._reserving: AsyncConnection | None = None
         self._writer = asyncio.Lock()
 
     @property
@@ -66,17 +85,26 @@ class Database:
                 await asyncio.to_thread(_make_private_file, self.url)
             await asyncio.to_thread(migrate.upgrade, self.url)
         except DBAPIError as error:
+            if not self.is_sqlite and (refused := refusal_of(error.orig)) is not None:
+                raise refused from None
             cause = _cause(error, self.is_sqlite)
             if cause == "io" and await asyncio.to_thread(_is_full, self.url):
                 cause = "full"  # without room for its own notes, SQLite cannot say why
             raise StorageUnavailable("database", cause) from None  # whoever opens it tells it
         except OSError as error:
             raise StorageUnavailable.of("database", error) from None
-        engine = create_async_engine(self.url, hide_parameters=True, pool_pre_ping=not self.is_sqlite)
+        self._engine = self._made()
+
+    def _made(self) -> AsyncEngine:
+        options = {} if self.is_sqlite else engine_options(self._busy_timeout_ms)
+        try:
+            engine = create_async_engine(self.url, hide_parameters=True, **options)
+        except ImportError:
+            raise DatabaseRefused("PostgreSQL needs the extra `postgres`: pip install 'quietnote[postgres]'") from None
         if self.is_sqlite:
             event.listen(engine.sync_engine, "connect", self._prepare)
             event.listen(engine.sync_engine, "begin", _begin)
-        self._engine = engine
+        return engine
 
     def _prepare(self, dbapi_connection: Any, _record: Any) -> None:
         # the driver's own habit of opening transactions is switched off: _begin does it
@@ -123,18 +151,52 @@ class Database:
         finally:
             self._writer.release()
 
+    async def reserve(self, *, alone: bool) -> bool:
+        """Use the database ``alone``, or with others that share it, until it is closed; False where that cannot be.
+
+        On SQLite the data folder's own lock says who uses it.
+        """
+        if self.is_sqlite:
+            return True
+        connection = self._reserving = await self.engine.connect()
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        return await reserve(connection, alone=alone)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, name: str, *, wait: bool = True, at_most_s: int = TURN_S) -> AsyncIterator[bool]:
+        """Hold ``name`` against every other process; it ends with the block, or with the process.
+
+        A process that stands still loses it after ``at_most_s``. Without ``wait``, False where another one holds it. On
+        SQLite a data folder has one process, which has it.
+        """
+        if self.is_sqlite:
+            yield True
+            return
+        async with self._transaction("", commit=True) as session:
+            await session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{at_most_s:d}s'"))
+            yield await take_turn(session, name, wait=wait)
+
     @contextlib.asynccontextmanager
     async def _transaction(self, begin: str, *, commit: bool) -> AsyncIterator[AsyncSession]:
-        bind = self.engine.execution_options(**{_BEGIN: begin})
+        bind = self.engine.execution_options(**{_BEGIN: begin}, **({} if self.is_sqlite or commit else _ONE_VIEW))
         try:
             async with AsyncSession(bind, expire_on_commit=False) as session:
+                if not self.is_sqlite:
+                    await _connected(session)
                 yield session
                 if commit:
                     await session.commit()
         except IntegrityError:
             raise
         except DBAPIError as error:
+            if not self.is_sqlite and is_no_text(error.orig):
+                raise ConfigInvalid("A text has a character in it that cannot be stored.") from None
+            if not self.is_sqlite and is_ours(error.orig):
+                raise
             raise _unavailable(error, self.is_sqlite) from None
+        except PoolTimeoutError:
+            log.error("database_unavailable", cause="locked", error="PoolTimeoutError")
+            raise StorageUnavailable("database", "locked") from None
 
     async def checkpoint(self) -> None:
         """Bring SQLite's log into the file and empty it, so that nothing deleted stays readable in it.
@@ -170,8 +232,31 @@ class Database:
     async def close(self) -> None:
         """Close every connection and its thread. Idempotent."""
         engine, self._engine = self._engine, None
+        reserving, self._reserving = self._reserving, None
+        if reserving is not None:
+            with contextlib.suppress(DBAPIError, OSError):
+                await reserving.invalidate()  # its lock belongs to the connection, which must not go back to the pool
+                await reserving.close()
         if engine is not None:
             await engine.dispose()
+
+
+async def insert_new(db: AsyncSession, table: type[Base], **values: Any) -> bool:
+    """Add a row unless one of its key is there already, also one that another process adds at this very moment."""
+    make = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
+    done = await db.execute(make(table).values(**values).on_conflict_do_nothing())
+    return cast("CursorResult[Any]", done).rowcount > 0
+
+
+async def _connected(session: AsyncSession) -> None:
+    """Reach the server now: what drivers raise where they cannot must not be taken for a fault of the block."""
+    try:
+        await session.connection()
+    except (DBAPIError, PoolTimeoutError):
+        raise
+    except Exception as error:  # noqa: BLE001  asyncpg's own classes and the system's, none of them wrapped
+        log.error("database_unavailable", cause="unreachable", error=type(error).__name__)
+        raise StorageUnavailable("database", cause_of(error)) from None
 
 
 def _begin(connection: Connection) -> None:
@@ -207,9 +292,10 @@ _CAUSES = (
 
 
 def _cause(error: DBAPIError, is_sqlite: bool) -> str:
+    if not is_sqlite:
+        return cause_of(error.orig)
     words = str(error.orig).lower()
-    other = "io" if is_sqlite else "unreachable"
-    return next((cause for cause, marks in _CAUSES if any(mark in words for mark in marks)), other)
+    return next((cause for cause, marks in _CAUSES if any(mark in words for mark in marks)), "io")
 
 
 def _unavailable(error: DBAPIError, is_sqlite: bool) -> StorageUnavailable:

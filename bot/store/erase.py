@@ -16,7 +16,9 @@ Parts of the house that hold copies register a sweeper; nothing here knows them 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -25,6 +27,7 @@ import structlog
 from bot.clock import Clock
 from bot.events import SAMPLES_PER_MS, AudioState
 from bot.store.db import Database
+from bot.store.parts import audio_name
 from bot.store.receipts import METHOD, MerkleLog, ReceiptSigner, timestamp
 from bot.store.records import LaneRecord, SessionRecord, TranscriptPurge
 from bot.store.sessions import SessionStore
@@ -60,33 +63,49 @@ class Eraser:
             raise ValueError(f"{place} is registered already")
         self._sweepers[place] = sweeper
 
-    async def erase_audio(self, session_id: str) -> bytes | None:
-        """Destroy the session's audio for good; the receipt, or None when there never was any audio.
+    async def sweep(self, session_id: str) -> dict[str, int]:
+        """Have every place remove what it holds of a session, keys aside; how much that was, by place."""
+        return {place: await sweep(session_id) for place, sweep in self._sweepers.items()}
 
+    async def erase_audio(self, session_id: str, *, part: int | None = None) -> bytes | None:
+        """Destroy the audio of the session's newest part for good; the receipt, or None when it never had any.
+
+        Of a ``part`` that is not the newest everything was destroyed before the next one began: that receipt is given.
         Idempotent. Raises what a sweeper or the store raised; the keys are gone by then, and the next call goes on.
         """
         turn = self._turns.setdefault(session_id, asyncio.Lock())
-        async with turn:
-            return await self._erase(session_id)
+        async with turn, self._db.turn(f"erase:{session_id}"):
+            return await self._erase(session_id, part)
 
-    async def _erase(self, session_id: str) -> bytes | None:
+    async def _erase(self, session_id: str, part: int | None) -> bytes | None:
         session = await self._store.get(session_id)
-        if session.audio is AudioState.ABSENT:
-            return None
-        if session.audio is AudioState.ERASED:
-            return (await self._store.receipts(session_id, kind=KIND_AUDIO))[0].body
+        receipts = {one.part: one for one in await self._store.receipts(session_id, kind=KIND_AUDIO)}
+        if part not in {None, session.part} or session.audio is not AudioState.HELD:
+            mine = receipts.get(part or session.part)
+            return mine.body if mine is not None else None
         epoch = await self._store.raise_epoch(session_id)
-        places = {KEY_STORE: await asyncio.to_thread(self._vault.destroy_audio, session_id)}
+        name = audio_name(session_id, session.part)
+        places = {KEY_STORE: await asyncio.to_thread(self._vault.destroy_audio, name)}
         destroyed_at = self._clock.now()
-        for place, sweep in self._sweepers.items():
-            places[place] = await sweep(session_id)
+        places |= await self.sweep(session_id)
         await self._db.checkpoint()
         lanes = await self._store.lanes(session_id)
-        statement = _statement(session, lanes, places) | {"destroyed_at": timestamp(destroyed_at), "epoch": epoch}
-        receipt = await self._store.add_receipt(session_id, KIND_AUDIO, self._signer.sign(statement))
-        await self._store.change(session_id, "audio.erased", data={"receipt_id": receipt.id}, audio=AudioState.ERASED)
+        before = [json.loads(one.body) for number, one in receipts.items() if number < session.part]
+        statement = _statement(session, lanes, places, before) | {
+            "captured_from": await self._captured_from(session),
+            "destroyed_at": timestamp(destroyed_at),
+            "epoch": epoch,
+        }
+        body = self._signer.sign(statement)
+        receipt = await self._store.add_receipt(session_id, KIND_AUDIO, body, part=session.part)
+        held, data = {"audio": AudioState.HELD}, {"receipt_id": receipt.id}
+        await self._store.change(session_id, "audio.erased", data=data, only_from=held, audio=AudioState.ERASED)
         log.info("audio_erased", session_id=session_id, count=len(lanes), epoch=epoch)
         return receipt.body
+
+    async def _captured_from(self, session: SessionRecord) -> str | None:
+        at = session.captured_from if session.part == 1 else await self._store.part_began(session.id)
+        return timestamp(at) if at else None
 
     def purge_receipt(self, purge: TranscriptPurge) -> bytes:
         """The receipt of a transcript's destruction; the store calls it at the end of a purge."""
@@ -108,23 +127,32 @@ class Eraser:
         )
 
 
-def _statement(session: SessionRecord, lanes: list[LaneRecord], places: Mapping[str, int]) -> dict[str, Any]:
-    held = [_lane(lane) for lane in lanes]
+def _statement(
+    session: SessionRecord, lanes: list[LaneRecord], places: Mapping[str, int], before: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What is stated of one part; ``before`` are the receipts of earlier parts."""
+    stated = Counter[str]()
+    for receipt in before:
+        stated.update({lane["lane_id"]: lane["captured_ms"] for lane in receipt["held"]["lanes"]})
+    held = [_lane(lane, stated[lane.id]) for lane in lanes]
     return {
         "kind": KIND_AUDIO,
         "session_id": session.id,
+        "part": session.part,
         "clinic_id": session.clinic_id,
         "held": {"lanes": held, "chunks": sum(lane["chunks"] for lane in held)},
         "places": [{"place": place, "removed": removed} for place, removed in places.items()],
         "transcript": session.transcript.value,
-        "captured_from": timestamp(session.captured_from) if session.captured_from else None,
         "committed_at": timestamp(session.transcript_ready_at) if session.transcript_ready_at else None,
         "method": METHOD,
     }
 
 
-def _lane(lane: LaneRecord) -> dict[str, Any]:
-    """What a receipt says of one lane. A tree that cannot be read is stated as such, never made up."""
+def _lane(lane: LaneRecord, stated_ms: int) -> dict[str, Any]:
+    """What a receipt says of one lane; ``stated_ms`` of its captured sound stand on receipts of earlier parts.
+
+    A tree that cannot be read is stated as such, never made up.
+    """
     try:
         tree = MerkleLog.from_json(lane.hash_tree)
         chunks, root = tree.count, tree.root.hex()
@@ -135,6 +163,6 @@ def _lane(lane: LaneRecord) -> dict[str, Any]:
         "lane_id": lane.id,
         "chunks": chunks,
         "tree_root": root,
-        "captured_ms": lane.ledger.captured // SAMPLES_PER_MS,
+        "captured_ms": lane.ledger.captured // SAMPLES_PER_MS - stated_ms,
         "committed_through_ms": lane.committed_through_sample // SAMPLES_PER_MS,
     }

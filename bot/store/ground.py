@@ -15,8 +15,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.clock import Clock
-from bot.errors import ConfigInvalid, NotFound
+from bot.errors import ConfigInvalid, NotFound, SessionLocked
 from bot.events import SessionEvent
+from bot.store import chain, serving
+from bot.store.chain import Deed
 from bot.store.db import Database
 from bot.store.models import NoteRow, SessionEventRow, SessionRow
 from bot.store.records import SessionRecord, TranscriptPurge, session_record
@@ -42,10 +44,20 @@ def clinic_scope(clinic_id: str) -> str:
 class Ground:
     """Database, vault and clock, and what the parts share."""
 
-    def __init__(self, db: Database, vault: Vault, clock: Clock, *, purge_receipt: PurgeReceipt | None = None) -> None:
+    def __init__(
+        self,
+        db: Database,
+        vault: Vault,
+        clock: Clock,
+        *,
+        purge_receipt: PurgeReceipt | None = None,
+        process: str | None = None,
+    ) -> None:
+        """``process`` is this process's name among those that share the database; None: it has it alone."""
         self._db = db
         self._vault = vault
         self._clock = clock
+        self._process = process
         self._listeners: list[EventListener] = []
         self.purge_receipt = purge_receipt
 
@@ -55,16 +67,21 @@ class Ground:
 
     @asynccontextmanager
     async def _change(self) -> AsyncIterator[Change]:
-        """One write transaction; its events are told to the listeners once it is committed."""
+        """One write transaction, its audit included; its events are told to the listeners once it is committed."""
         async with self._db.write() as db:
-            change = Change(db, self._clock.now())
+            change = Change(db, self._clock.now(), self._process)
             yield change
+            await chain.record(db, change.now, change.deeds)
         for event in change.events:
             for listener in self._listeners:
                 try:
                     listener(event)
                 except Exception as error:  # noqa: BLE001 - a listener's fault must not undo what is committed
                     log.error("event_listener_failed", kind=event.kind, error=type(error).__name__)
+
+    async def _hold(self, db: AsyncSession, session_id: str) -> SessionRow:
+        """A session's row, in a transaction that writes no event. Raises as :meth:`Change.session` does."""
+        return await hold(db, session_id, self._process)
 
     async def _seal(self, scope: str, purpose: str, plaintext: bytes) -> bytes:
         return await asyncio.to_thread(self._vault.seal, scope, purpose, plaintext)
@@ -86,17 +103,17 @@ class Ground:
 class Change:
     """A write transaction under way."""
 
-    def __init__(self, db: AsyncSession, now: datetime) -> None:
+    def __init__(self, db: AsyncSession, now: datetime, process: str | None = None) -> None:
         self.db = db
         self.now = now
+        self._process = process
         self.events: list[SessionEvent] = []
+        self.deeds: list[Deed] = []
+        """What of it goes into the audit, at its end."""
 
     async def session(self, session_id: str) -> SessionRow:
-        """The session's row, held against other writers. Raises NotFound."""
-        row = await self.db.get(SessionRow, session_id, with_for_update=True)
-        if row is None:
-            raise NotFound
-        return row
+        """The session's row, held against other writers. Raises NotFound, and as :func:`bot.store.serving.check`."""
+        return await hold(self.db, session_id, self._process)
 
     def tell(self, row: SessionRow, kind: str, data: Mapping[str, Any] | None = None) -> None:
         """Write the event of a change, in the change's own transaction."""
@@ -104,10 +121,24 @@ class Change:
         event = SessionEvent(row.id, row.seq, kind, self.now, dict(data or {}))
         self.db.add(SessionEventRow(session_id=row.id, seq=row.seq, kind=kind, at=self.now, data=dict(event.data)))
         self.events.append(event)
+        deed = chain.of_event(event, row.clinic_id)
+        if deed is not None:
+            self.deeds.append(deed)
 
     async def record(self, row: SessionRow) -> SessionRecord:
         """The record as it will stand."""
         return await record_of(self.db, row)
+
+
+async def hold(db: AsyncSession, session_id: str, process: str | None) -> SessionRow:
+    """A session's row, held for ``process`` against every other writer."""
+    row = await db.get(SessionRow, session_id, with_for_update=True)
+    if row is None:
+        raise NotFound
+    if row.deletion_id is not None:
+        raise SessionLocked("This session is being deleted.")
+    await serving.check(db, row, process)
+    return row
 
 
 async def record_of(db: AsyncSession, row: SessionRow) -> SessionRecord:

@@ -10,9 +10,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.clock import Clock
 from bot.errors import ConfigInvalid, NotFound, Unauthorized
+from bot.store import chain
+from bot.store.acting import acting
+from bot.store.chain import OPERATOR, Deed
 from bot.store.db import Database
 from bot.store.models import ApiKeyRow
 from bot.store.records import new_id
@@ -83,7 +87,7 @@ class KeyStore:
                     revoked_at=None,
                 )
                 db.add(row)
-                await db.flush()
+                await self._audit(db, row, "key.made", ",".join(sorted(wanted)))
             return _record(row), text
 
     async def verify(self, key: str) -> ApiKeyRecord:
@@ -108,7 +112,13 @@ class KeyStore:
             row = await db.get(ApiKeyRow, key_id)
             if row is None or clinic_id not in {None, row.clinic_id}:
                 raise NotFound("There is no such key.")
-            row.revoked_at = row.revoked_at or self._clock.now()
+            if row.revoked_at is None:
+                row.revoked_at = self._clock.now()
+                await self._audit(db, row, "key.revoked")
+
+    async def _audit(self, db: AsyncSession, row: ApiKeyRow, action: str, detail: str = "") -> None:
+        actor = "" if acting() else OPERATOR
+        await chain.record(db, self._clock.now(), [Deed(row.clinic_id, action, row.id, actor=actor, detail=detail)])
 
 
 def _hash(key: str) -> str:

@@ -17,12 +17,11 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import NullPool
 
 from bot.errors import SetupError
+from bot.store.postgres import lock_number, sync_url
 
 FOLDER = Path(__file__).with_name("migrations")
 WAIT_S = 30
 """Longest wait for another process that migrates."""
-_ADVISORY_LOCK = 0x51554945  # any number that is ours
-
 _one_at_a_time = threading.Lock()  # alembic keeps its context in module globals
 
 
@@ -44,7 +43,7 @@ def config_for(connection: Connection) -> Config:
 def upgrade(url: URL, revision: str = "head") -> None:
     """Bring the database at ``url`` (its async form) to ``revision``. Blocks. Raises DatabaseTooNew."""
     sqlite = url.get_backend_name() == "sqlite"
-    sync = url.set(drivername="sqlite+pysqlite" if sqlite else "postgresql+psycopg")
+    sync = url.set(drivername="sqlite+pysqlite") if sqlite else sync_url(url)
     engine = create_engine(sync, poolclass=NullPool, hide_parameters=True)
     if sqlite:
         event.listen(engine, "connect", _prepare)
@@ -52,7 +51,7 @@ def upgrade(url: URL, revision: str = "head") -> None:
     try:
         with _one_at_a_time, engine.begin() as connection:
             if not sqlite:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _ADVISORY_LOCK})
+                connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": lock_number("migration")})
             command.upgrade(config_for(connection), revision)
     except CommandError:
         raise DatabaseTooNew from None

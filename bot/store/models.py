@@ -6,7 +6,7 @@ the inbox are fed from; a row is written in the same transaction as the change i
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -14,7 +14,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Date,
-    DateTime,
     ForeignKey,
     Integer,
     LargeBinary,
@@ -24,24 +23,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """Timezone-aware UTC in Python on every database; SQLite itself forgets the zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
-        """To the database: UTC. Raises ValueError for a time without a zone."""
-        if value is not None and value.tzinfo is None:
-            raise ValueError("a time without a zone cannot be stored")
-        return value.astimezone(UTC) if value else None
-
-    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
-        """From the database: UTC, with its zone."""
-        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+from bot.store.columns import UtcDateTime
 
 
 class Base(DeclarativeBase):
@@ -64,6 +47,8 @@ class ClinicRow(Base):
     __tablename__ = "clinics"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     version: Mapped[int] = mapped_column(Integer)
+    inbox_seq: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """Number of the last change of its inbox."""
 
 
 class ClinicVersionRow(Base):
@@ -146,6 +131,8 @@ class SessionRow(Base):
     """Sequence of the last row of this session in session_events."""
     epoch: Mapped[int] = mapped_column(Integer, default=0)
     """Raised by erasure: a writer that began under an older epoch may write no more."""
+    part: Mapped[int] = mapped_column(Integer, default=1)
+    """Which part is, or was last, recorded; ``capture`` and ``audio`` are this part's."""
     created_at: Mapped[datetime]
     call_started_at: Mapped[datetime | None]
     """Zero of the call's clock."""
@@ -156,6 +143,10 @@ class SessionRow(Base):
     draft_ready_at: Mapped[datetime | None]
     purge_at: Mapped[datetime | None] = mapped_column(index=True)
     erase_by: Mapped[datetime | None] = mapped_column(index=True)
+    note_until: Mapped[datetime | None] = mapped_column(index=True)
+    """When the time of its note is up, by the clinic's choice of then; none: kept, or there is no note."""
+    deletion_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    """The deletion that it goes with: nothing more is changed in it."""
     withdrawn_by: Mapped[str | None] = mapped_column(String(64))
     """The participant who took their consent back and had what was captured destroyed."""
 
@@ -172,6 +163,10 @@ class ParticipantRow(Base):
     """Hash of the code in this person's link."""
     language: Mapped[str | None] = mapped_column(String(35))
     """What they read, as a BCP 47 tag; none: the language of the session."""
+    shares_with: Mapped[str | None] = mapped_column(String(64))
+    """The participant at whose page and microphone they sit; none: at their own."""
+    client_ref: Mapped[str | None] = mapped_column(String(64), index=True)
+    """The platform's reference of a client over all their sessions; of a client it is never empty."""
     consent: Mapped[str] = mapped_column(String(16), default="unknown")
     admitted: Mapped[bool] = mapped_column(Boolean, default=False)
 
@@ -288,8 +283,11 @@ class NoteRow(Base):
     session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), unique=True)
     clinic_id: Mapped[str] = mapped_column(ForeignKey("clinics.id"), index=True)
     version: Mapped[int] = mapped_column(Integer, default=1)
+    part: Mapped[int] = mapped_column(Integer, default=1)
+    """Of the session's words it has those up to this part's end."""
     sealed: Mapped[bytes]
     created_at: Mapped[datetime]
+    edited_at: Mapped[datetime | None]
     signed_at: Mapped[datetime | None]
     signed_by: Mapped[str | None] = mapped_column(String(128))
     content_sha256: Mapped[str | None] = mapped_column(String(64))
@@ -305,10 +303,13 @@ class InboxRow(Base):
     note_id: Mapped[str | None] = mapped_column(String(40))
     clinician_user_id: Mapped[str | None] = mapped_column(String(128))
     kind: Mapped[str] = mapped_column(String(32))
-    dedupe: Mapped[str] = mapped_column(String(128), unique=True)
+    dedupe: Mapped[str] = mapped_column(String(255), unique=True)
     reason_slug: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime]
     read_at: Mapped[datetime | None]
+    """From when on it counts as read by everybody, because what it tells of is gone."""
+    seq: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """Number of its last change in the clinic's inbox."""
 
 
 class ReceiptRow(Base):
@@ -318,9 +319,10 @@ class ReceiptRow(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), index=True)
     kind: Mapped[str] = mapped_column(String(16))
+    part: Mapped[int] = mapped_column(Integer, default=1)
     body: Mapped[bytes]
     created_at: Mapped[datetime]
-    __table_args__ = (UniqueConstraint("session_id", "kind"),)
+    __table_args__ = (UniqueConstraint("session_id", "kind", "part"),)
 
 
 class SessionEventRow(Base):
@@ -330,7 +332,7 @@ class SessionEventRow(Base):
     session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
     seq: Mapped[int] = mapped_column(Integer, primary_key=True)
     kind: Mapped[str] = mapped_column(String(48))
-    at: Mapped[datetime]
+    at: Mapped[datetime] = mapped_column(index=True)
     data: Mapped[dict[str, Any]]
 
 
@@ -342,22 +344,38 @@ class WebhookRow(Base):
     clinic_id: Mapped[str] = mapped_column(ForeignKey("clinics.id"), index=True)
     url: Mapped[str] = mapped_column(String(2048))
     sealed_secret: Mapped[bytes]
+    sealed_retired: Mapped[bytes | None]
+    """Secrets that were replaced and sign beside the newest for a while; gone once that has passed."""
+    retired_until: Mapped[datetime | None]
+    """When the last of them ends."""
     created_at: Mapped[datetime]
+    enabled_at: Mapped[datetime]
+    """It is told of what happens from then on."""
     disabled_at: Mapped[datetime | None]
+    disabled_reason: Mapped[str | None] = mapped_column(String(16))
 
 
 class DeliveryRow(Base):
-    """One event for one endpoint, and how its delivery went."""
+    """One event for one endpoint, and how its delivery went. The body is not kept: it is made from the event."""
 
     __tablename__ = "deliveries"
     id: Mapped[str] = mapped_column(String(80), primary_key=True)
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id"), index=True)
-    session_id: Mapped[str] = mapped_column(String(40))
-    event_seq: Mapped[int] = mapped_column(Integer)
+    session_id: Mapped[str | None] = mapped_column(String(40))
+    event_seq: Mapped[int | None] = mapped_column(Integer)
+    """With the session: the event. A test has neither."""
+    kind: Mapped[str] = mapped_column(String(48))
+    at: Mapped[datetime] = mapped_column(index=True)
+    """When it happened."""
     attempts: Mapped[int] = mapped_column(Integer, default=0)
+    tries: Mapped[int] = mapped_column(Integer, default=0)
+    """Of the attempts, those since it was last asked for: where it stands in the schedule."""
     next_at: Mapped[datetime | None] = mapped_column(index=True)
+    tried_at: Mapped[datetime | None]
     delivered_at: Mapped[datetime | None]
     last_status: Mapped[int | None] = mapped_column(Integer)
+    last_error: Mapped[str | None] = mapped_column(String(24))
+    """A word for why there was no answer."""
 
 
 class IdempotencyRow(Base):
@@ -370,18 +388,3 @@ class IdempotencyRow(Base):
     status: Mapped[int] = mapped_column(Integer)
     sealed: Mapped[bytes]
     created_at: Mapped[datetime]
-
-
-class AuditRow(Base):
-    """One link of the audit chain: who did what to which object, and when."""
-
-    __tablename__ = "audit"
-    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
-    clinic_id: Mapped[str] = mapped_column(String(64), index=True)
-    at: Mapped[datetime]
-    actor: Mapped[str] = mapped_column(String(128))
-    action: Mapped[str] = mapped_column(String(64))
-    target: Mapped[str] = mapped_column(String(128))
-    previous_sha256: Mapped[str] = mapped_column(String(64), unique=True)
-    """Unique, so that two writers cannot both continue the same link."""
-    sha256: Mapped[str] = mapped_column(String(64))

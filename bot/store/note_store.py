@@ -1,4 +1,4 @@
-"""Text inputs, the note, and the inbox that tells of it. All text is sealed under the clinic's key."""
+"""Text inputs and the note. All text is sealed under the clinic's key."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot import machines
 from bot.errors import InvalidTransition, NotFound, PreconditionFailed, SessionLocked, StorageUnavailable
 from bot.events import CaptureState, NoteState, TextInput, TranscriptState
-from bot.store.ground import Change, clinic_scope, cursor_from, cursor_to
-from bot.store.models import InboxRow, InputRow, NoteRow, SessionRow
-from bot.store.records import InboxRecord, NoteRecord, NoteSummary, SessionRecord, inbox_record, new_id
+from bot.store.ground import clinic_scope, cursor_from, cursor_to
+from bot.store.inbox_store import DRAFT_READY, MADE_AGAIN, WORDS_CAME, put_inbox
+from bot.store.making import check_attempt
+from bot.store.models import InputRow, NoteRow, SessionRow
+from bot.store.note_times import draft_until, signed_until
+from bot.store.records import NoteRecord, NoteSummary, SessionRecord, new_id
 from bot.store.words import WordStore
 
 log = structlog.get_logger()
 
+NOT_YET = "Recording goes on in this session. Finish it, and sign when its last words are written."
+RUNNING = frozenset({CaptureState.CONSENT_PENDING, CaptureState.CAPTURING, CaptureState.PAUSED})
 CLOSED = frozenset({NoteState.SIGNED, NoteState.AMENDED, NoteState.DISCARDED})
 
 
@@ -30,37 +35,16 @@ def _note_purpose(note_id: str, version: int) -> str:
     return f"note:{note_id}:{version}"
 
 
-async def put_inbox(
-    change: Change, session: SessionRow, kind: str, dedupe: str, reason_slug: str | None = None
-) -> InboxRecord | None:
-    """Put an item into the inbox of the session's clinician, once for ``dedupe``, in a change under way."""
-    if await change.db.scalar(select(InboxRow.id).where(InboxRow.dedupe == dedupe)) is not None:
-        return None
-    note_id = await change.db.scalar(select(NoteRow.id).where(NoteRow.session_id == session.id))
-    row = InboxRow(
-        id=new_id("inb"),
-        clinic_id=session.clinic_id,
-        session_id=session.id,
-        note_id=note_id,
-        clinician_user_id=session.clinician_user_id,
-        kind=kind,
-        dedupe=dedupe,
-        reason_slug=reason_slug,
-        created_at=change.now,
-        read_at=None,
-    )
-    change.db.add(row)
-    change.tell(session, "inbox.item_created", {"inbox_id": row.id, "kind": kind, "note_id": note_id})
-    return inbox_record(row)
-
-
 class NoteStore(WordStore):
     """What a session's words became."""
 
     # -- inputs --------------------------------------------------------------------------------------------------------
 
     async def add_input(self, session_id: str, kind: str, text: str, author_id: str) -> TextInput:
-        """Keep text a clinician added. Raises SessionLocked once the note is signed or discarded."""
+        """Keep text a clinician added.
+
+        Raises SessionLocked once the note is signed or discarded; InvalidTransition where none can be made any more.
+        """
         made = TextInput(new_id("inp"), kind, text, author_id)
         clinic_id = await self._clinic_of(session_id)
         sealed = await self._seal(clinic_scope(clinic_id), _input_purpose(made.input_id), text.encode())
@@ -68,6 +52,8 @@ class NoteStore(WordStore):
             session = await change.session(session_id)
             if NoteState(session.note) in CLOSED:
                 raise SessionLocked("The note is closed; nothing can be added to it.")
+            if CaptureState(session.capture) is CaptureState.DISCARDED:
+                raise InvalidTransition("This session was destroyed; no note is made of it.", state=session.capture)
             change.db.add(
                 InputRow(
                     id=made.input_id,
@@ -109,10 +95,15 @@ class NoteStore(WordStore):
             change.tell(row, "note.queued", {"by": by})
             return await change.record(row)
 
-    async def save_note(self, session_id: str, content: bytes) -> NoteRecord:
+    async def save_note(
+        self, session_id: str, content: bytes, *, part: int | None = None, attempt: int | None = None
+    ) -> NoteRecord:
         """Keep a generated draft (``generating`` becomes ``draft``); the note keeps its id, its version counts up.
 
-        The inbox item comes with it, at once: who sees the one finds the other.
+        The inbox item comes with it, at once: who sees the one finds the other. Where recording went on after the last
+        draft and nobody has read that one's item, the item tells of this one. ``part`` is the part of the session with
+        whose words it was made; without one, the newest. ``attempt`` is the one that wrote it: where a later one
+        began since, or it was given up, :class:`bot.store.making.Superseded` is raised and nothing is kept.
 
         The very same content again, as a repeated workflow step brings it, is no change. Raises InvalidTransition
         when no note is being generated.
@@ -131,8 +122,11 @@ class NoteStore(WordStore):
         sealed = await self._seal(scope, _note_purpose(note_id, version), content)
         async with self._change() as change:
             row = await change.session(session_id)
+            if attempt is not None:
+                await check_attempt(change.db, session_id, attempt)
             row.note = machines.move(machines.NOTE, NoteState(row.note), NoteState.DRAFT).value
             row.draft_ready_at = change.now
+            row.note_until = draft_until(row, change.now)
             row.failure_slug = None
             note = (await change.db.scalars(select(NoteRow).where(NoteRow.session_id == session_id))).one_or_none()
             if (note.version + 1 if note is not None else 1) != version:
@@ -143,16 +137,42 @@ class NoteStore(WordStore):
                     session_id=session_id,
                     clinic_id=row.clinic_id,
                     version=version,
+                    part=row.part if part is None else part,
                     sealed=sealed,
                     created_at=change.now,
                 )
                 change.db.add(note)
+                why = None
             else:
-                note.version, note.sealed = version, sealed
+                why = _why_again(note.part, row.part if part is None else part)
+                note.version, note.sealed, note.edited_at = version, sealed, None
+                note.part = row.part if part is None else part
             change.tell(row, "note.draft_ready", {"note_id": note_id, "version": version})
             await change.db.flush()
-            await put_inbox(change, row, "draft_ready", f"draft_ready:{note_id}:{version}")
+            dedupe = f"{DRAFT_READY}:{note_id}:{version}"
+            await put_inbox(change, row, DRAFT_READY, dedupe, why)
             return _note(note, row, content)
+
+    async def edit_note(self, note_id: str, content: bytes, *, by: str, version: int) -> NoteRecord:
+        """Keep a draft as somebody changed it: from here on nothing makes it again by itself.
+
+        ``version`` is the one that was changed. Raises NotFound, InvalidTransition when it is no draft,
+        PreconditionFailed when it changed meanwhile.
+        """
+        read = await self.note(note_id)
+        sealed = await self._seal(clinic_scope(read.clinic_id), _note_purpose(note_id, version + 1), content)
+        async with self._change() as change:
+            session = await change.session(read.session_id)
+            note = await change.db.get(NoteRow, note_id)
+            if note is None:
+                raise NotFound
+            if NoteState(session.note) is not NoteState.DRAFT:
+                raise InvalidTransition("Only a draft can be edited.", state=session.note)
+            if note.version != version:
+                raise PreconditionFailed("The note changed since you read it.", version=note.version)
+            note.version, note.sealed, note.edited_at = version + 1, sealed, change.now
+            change.tell(session, "note.edited", {"note_id": note_id, "version": note.version, "by": by})
+            return _note(note, session, content)
 
     async def note(self, note_id: str, *, clinic_id: str | None = None) -> NoteRecord:
         """A note with its content. Raises NotFound, also when it is another clinic's."""
@@ -191,9 +211,12 @@ class NoteStore(WordStore):
                 raise SessionLocked("This note is signed already.")
             if note.version != (read.version if version is None else version):
                 raise PreconditionFailed("The note changed since you read it.", version=note.version)
+            if _goes_on(session):
+                raise InvalidTransition(NOT_YET, state=session.note)
             session.note = machines.move(machines.NOTE, NoteState(session.note), NoteState.SIGNED).value
             note.signed_at, note.signed_by = change.now, by
             note.content_sha256 = hashlib.sha256(read.content).hexdigest()
+            session.note_until = signed_until(session, change.now)
             if session.purge_at is None or session.purge_at > change.now:
                 session.purge_at = change.now
             change.tell(session, "note.signed", {"note_id": note_id, "version": note.version, "by": by})
@@ -248,57 +271,6 @@ class NoteStore(WordStore):
         last = summaries[limit - 1]
         return summaries[:limit], cursor_to(last.session_created_at, last.session_id)
 
-    # -- the inbox -----------------------------------------------------------------------------------------------------
-
-    async def inbox_add(
-        self, session_id: str, kind: str, *, dedupe: str, reason_slug: str | None = None
-    ) -> InboxRecord | None:
-        """Put an item into the inbox of the session's clinician, exactly once for ``dedupe``; None the second time."""
-        async with self._change() as change:
-            session = await change.session(session_id)
-            return await put_inbox(change, session, kind, dedupe, reason_slug)
-
-    async def inbox(
-        self,
-        clinic_id: str,
-        *,
-        clinician_user_id: str | None = None,
-        unread_only: bool = False,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> tuple[list[InboxRecord], str | None]:
-        """A clinic's items, newest first; with ``clinician_user_id`` only theirs and those that are nobody's."""
-        query = (
-            select(InboxRow)
-            .where(*_inbox_of(clinic_id, clinician_user_id))
-            .order_by(InboxRow.created_at.desc(), InboxRow.id.desc())
-            .limit(limit + 1)
-        )
-        if unread_only:
-            query = query.where(InboxRow.read_at.is_(None))
-        if cursor is not None:
-            query = query.where(tuple_(InboxRow.created_at, InboxRow.id) < cursor_from(cursor))
-        async with self._db.read() as db:
-            items = [inbox_record(row) for row in (await db.scalars(query)).all()]
-        more = cursor_to(items[limit - 1].created_at, items[limit - 1].id) if len(items) > limit else None
-        return items[:limit], more
-
-    async def inbox_unread(self, clinic_id: str, *, clinician_user_id: str | None = None) -> int:
-        """How many items nobody has read: the badge."""
-        mine = (*_inbox_of(clinic_id, clinician_user_id), InboxRow.read_at.is_(None))
-        async with self._db.read() as db:
-            return await db.scalar(select(func.count()).select_from(InboxRow).where(*mine)) or 0
-
-    async def inbox_read(self, item_id: str, *, clinic_id: str, clinician_user_id: str | None = None) -> InboxRecord:
-        """Mark an item as read; again is no change. Raises NotFound, also when it is another's."""
-        query = select(InboxRow).where(InboxRow.id == item_id, *_inbox_of(clinic_id, clinician_user_id))
-        async with self._db.write() as db:
-            row = (await db.scalars(query)).one_or_none()
-            if row is None:
-                raise NotFound
-            row.read_at = row.read_at or self._clock.now()
-            return inbox_record(row)
-
     async def _clinic_of(self, session_id: str) -> str:
         async with self._db.read() as db:
             clinic_id = await db.scalar(select(SessionRow.clinic_id).where(SessionRow.id == session_id))
@@ -315,11 +287,11 @@ async def _inputs_of(db: AsyncSession, session_ids: Collection[str]) -> dict[str
     return {row.session_id: row.inputs for row in (await db.execute(query)).all()}
 
 
-def _inbox_of(clinic_id: str, clinician_user_id: str | None) -> tuple[ColumnElement[bool], ...]:
-    mine = InboxRow.clinic_id == clinic_id
-    if clinician_user_id is None:
-        return (mine,)
-    return mine, or_(InboxRow.clinician_user_id == clinician_user_id, InboxRow.clinician_user_id.is_(None))
+def _why_again(had_part: int, part: int) -> str | None:
+    """Why a draft is made again: of the session's words it had those up to ``had_part``'s end; 0: none at all."""
+    if had_part >= part:
+        return None
+    return MADE_AGAIN if had_part else WORDS_CAME
 
 
 def _note(row: NoteRow, session: SessionRow, content: bytes) -> NoteRecord:
@@ -336,4 +308,14 @@ def _note(row: NoteRow, session: SessionRow, content: bytes) -> NoteRecord:
         signed_by=row.signed_by,
         content_sha256=row.content_sha256,
         purge_at=session.purge_at,
+        edited=row.edited_at is not None,
+        words_added=row.edited_at is not None and row.part < session.part and not _goes_on(session)
+        and session.transcript != TranscriptState.LIVE,
+    )
+
+
+def _goes_on(session: SessionRow) -> bool:
+    """A later part of the session is recorded, or its words are not all there: signing would destroy them."""
+    return session.part > 1 and (
+        CaptureState(session.capture) in RUNNING or TranscriptState(session.transcript) is TranscriptState.LIVE
     )

@@ -12,6 +12,7 @@ from bot import machines
 from bot.errors import NotFound
 from bot.events import ConsentState, Role
 from bot.store.consents import keep_answer, keep_text
+from bot.store.db import insert_new
 from bot.store.ground import Ground, clinic_scope
 from bot.store.models import ConsentRow, ControlMessageRow, ParticipantRow, SessionRow
 from bot.store.records import Attestation, ConsentRecord, ParticipantRecord, SessionRecord, consent_record
@@ -32,16 +33,22 @@ class PeopleStore(Ground):
     async def participants_of(
         self, clinic_id: str, session_ids: Collection[str]
     ) -> dict[str, list[ParticipantRecord]]:
-        """Everybody who is invited to several sessions of one clinic, in one query, by session and id."""
+        """Everybody who is invited to several sessions of one clinic, by session and id; two queries in all."""
         query = select(ParticipantRow).where(ParticipantRow.session_id.in_(session_ids)).order_by(ParticipantRow.id)
+        c, now = ConsentRow, self._clock.now()
+        given = select(c.session_id, c.participant_id, c.until).order_by(c.at, c.id)
+        given = given.where(c.session_id.in_(session_ids), c.decision == ConsentState.GRANTED.value)
         async with self._db.read() as db:
             rows = (await db.scalars(query)).all()
+            until = {(session, who): ends for session, who, ends in await db.execute(given)}  # of the last yes
         names = await self._unseal_all(
             clinic_scope(clinic_id), [(name_purpose(row.session_id, row.id), row.sealed_name) for row in rows]
         )
         found: dict[str, list[ParticipantRecord]] = {session_id: [] for session_id in session_ids}
         for row, name in zip(rows, names, strict=True):
-            found[row.session_id].append(_participant(row, name))
+            ends = until.get((row.session_id, row.id))
+            ran_out = row.consent == ConsentState.GRANTED and ends is not None and ends <= now
+            found[row.session_id].append(participant_record(row, name, ran_out=ran_out))
         return found
 
     async def participant(self, session_id: str, participant_id: str) -> ParticipantRecord:
@@ -63,8 +70,8 @@ class PeopleStore(Ground):
             raise NotFound
         return await self.participant(session_id, row.id)
 
-    async def admit(self, session_id: str, participant_id: str) -> None:
-        """Let somebody in from the waiting room; again is no change."""
+    async def admit(self, session_id: str, participant_id: str, *, by: str = "") -> None:
+        """Let somebody in from the waiting room; again is no change. ``by`` is the id of who does."""
         async with self._change() as change:
             session = await change.session(session_id)
             row = await change.db.get(ParticipantRow, (session_id, participant_id))
@@ -72,7 +79,8 @@ class PeopleStore(Ground):
                 raise NotFound
             if not row.admitted:
                 row.admitted = True
-                change.tell(session, "participant.admitted", {"participant_id": participant_id})
+                told = {"participant_id": participant_id} | ({"by": by} if by else {})
+                change.tell(session, "participant.admitted", told)
 
     async def record_consent(
         self,
@@ -138,16 +146,12 @@ class PeopleStore(Ground):
     async def remember_ack(self, session_id: str, participant_id: str, message_id: str, ack: Mapping[str, Any]) -> None:
         """Keep the ack of a message that was carried out; the first one stays."""
         async with self._db.write() as db:
-            key = (session_id, message_id, participant_id)
-            if await db.get(ControlMessageRow, key) is None:
-                db.add(
-                    ControlMessageRow(
-                        session_id=session_id, message_id=message_id, participant_id=participant_id, ack=dict(ack)
-                    )
-                )
+            values = {"session_id": session_id, "message_id": message_id, "participant_id": participant_id}
+            await insert_new(db, ControlMessageRow, ack=dict(ack), **values)
 
 
-def _participant(row: ParticipantRow, name: bytes) -> ParticipantRecord:
+def participant_record(row: ParticipantRow, name: bytes, *, ran_out: bool = False) -> ParticipantRecord:
+    """The record of a row."""
     return ParticipantRecord(
         session_id=row.session_id,
         id=row.id,
@@ -156,4 +160,7 @@ def _participant(row: ParticipantRow, name: bytes) -> ParticipantRecord:
         consent=ConsentState(row.consent),
         admitted=row.admitted,
         language=row.language,
+        shares_with=row.shares_with,
+        client_ref=row.client_ref,
+        ran_out=ran_out,
     )

@@ -171,9 +171,9 @@ class ReceiptSigner:
             raise ReceiptKeyUnusable(path)
         return cls(key)
 
-    def sign(self, statement: Mapping[str, Any]) -> bytes:
-        """The receipt that says ``statement``: the exact bytes to store, send and download."""
-        document = dict(statement) | {"type": RECEIPT_TYPE, "version": RECEIPT_VERSION, "key_id": self.key_id}
+    def sign(self, statement: Mapping[str, Any], *, kind: str = RECEIPT_TYPE) -> bytes:
+        """The receipt that says ``statement``, or another ``kind`` of document: the exact bytes to store and send."""
+        document = dict(statement) | {"type": kind, "version": RECEIPT_VERSION, "key_id": self.key_id}
         document.pop("signature", None)
         signature = self._private_key.sign(canonical(document))
         return canonical(document | {"signature": _b64(signature)})
@@ -266,8 +266,10 @@ def load_public_keys(data: bytes) -> list[Ed25519PublicKey]:
 CHANGED = "This is not a receipt as it was written: its bytes were changed. If a program reformatted it, save it again."
 
 
-def verify_receipt(file_bytes: bytes, public_key: Ed25519PublicKey | Sequence[Ed25519PublicKey]) -> Verdict:
-    """Check a receipt against one public key, or against whichever of several it names. Never raises."""
+def verify_receipt(
+    file_bytes: bytes, public_key: Ed25519PublicKey | Sequence[Ed25519PublicKey], *, kind: str = RECEIPT_TYPE
+) -> Verdict:
+    """Check a receipt, or another ``kind`` of signed document, against one public key or several. Never raises."""
     keys = [public_key] if isinstance(public_key, Ed25519PublicKey) else list(public_key)
     if len(file_bytes) > MAX_RECEIPT_BYTES:
         return Verdict(valid=False, reason="This is too large to be a receipt.")
@@ -278,7 +280,7 @@ def verify_receipt(file_bytes: bytes, public_key: Ed25519PublicKey | Sequence[Ed
         return Verdict(valid=False, reason="This is not a receipt: it is not canonical JSON.")
     if not unchanged:
         return Verdict(valid=False, reason=CHANGED)
-    if document.get("type") != RECEIPT_TYPE or document.get("version") != RECEIPT_VERSION:
+    if document.get("type") != kind or document.get("version") != RECEIPT_VERSION:
         return Verdict(valid=False, reason="This is not a receipt of a version this program knows.")
     key = next((key for key in keys if key_id(key) == document.get("key_id")), None)
     if key is None:

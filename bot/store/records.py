@@ -60,6 +60,10 @@ class NewParticipant:
     """Their consent, where a clinician attests to have it on file."""
     copy_code: str | None = None
     """The secret of the link to their copy of what they agree to; only its hash is stored."""
+    shares_with: str | None = None
+    """The participant at whose page and microphone they sit; None: at their own."""
+    client_ref: str | None = None
+    """The platform's reference of a client over all their sessions; None: their id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,8 @@ class SessionRecord:
     erase_by: datetime | None
     withdrawn_by: str | None = None
     """The participant who took their consent back and had what was captured destroyed."""
+    part: int = 1
+    """Which part is, or was last, recorded: Start after Finish begins the next. ``capture`` and ``audio`` are its."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +144,17 @@ class ParticipantRecord:
     admitted: bool
     language: str | None = None
     """What they read, as a BCP 47 tag; None: the language of the session."""
+    shares_with: str | None = None
+    """The participant at whose page and microphone they sit; None: at their own."""
+    client_ref: str | None = None
+    """Of a client: the platform's reference of them over all their sessions."""
+    ran_out: bool = False
+    """True when what they agreed to was on file with an end, and that has come; it may not be recorded yet."""
+
+    @property
+    def stands(self) -> ConsentState:
+        """Their consent as it stands now: nobody need be in the room for one on file to end."""
+        return ConsentState.EXPIRED if self.ran_out else self.consent
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +210,10 @@ class NoteRecord:
     """Hash of the content that was signed."""
     purge_at: datetime | None
     """When the transcript goes, or went."""
+    edited: bool = False
+    """Somebody changed the draft by hand."""
+    words_added: bool = False
+    """Recording went on after it was edited: the transcript has words that it was not made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +261,8 @@ class ReceiptRecord:
     """``audio`` or ``transcript``."""
     body: bytes
     created_at: datetime
+    part: int = 1
+    """Whose sound it is about, of an ``audio`` receipt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +328,7 @@ def session_record(row: SessionRow, note_id: str | None) -> SessionRecord:
         purge_at=row.purge_at,
         erase_by=row.erase_by,
         withdrawn_by=row.withdrawn_by,
+        part=row.part,
     )
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, cast
 
-from sqlalchemy import and_, exists, or_, select, tuple_
+from sqlalchemy import and_, exists, func, or_, select, tuple_
 from sqlalchemy.exc import IntegrityError
 
 from bot import machines
@@ -23,11 +23,12 @@ from bot.events import (
     EndReason,
     NoteState,
     PauseReason,
+    Role,
     SessionEvent,
     TranscriptState,
 )
 from bot.store.consents import keep_answer
-from bot.store.ground import Ground, clinic_scope, cursor_from, cursor_to, record_of, words_scope
+from bot.store.ground import Change, Ground, clinic_scope, cursor_from, cursor_to, record_of, words_scope
 from bot.store.models import (
     ClinicRow,
     ClinicVersionRow,
@@ -39,7 +40,7 @@ from bot.store.models import (
     SessionEventRow,
     SessionRow,
 )
-from bot.store.records import Attestation, NewSession, SessionRecord, new_id, reasons_to, session_record
+from bot.store.records import Attestation, NewParticipant, NewSession, SessionRecord, new_id, reasons_to, session_record
 
 Page = tuple[list[SessionRecord], str | None]
 Records = list[SessionRecord]
@@ -86,6 +87,32 @@ def name_purpose(session_id: str, participant_id: str) -> str:
 def code_hash(code: str) -> str:
     """How the code of a person's link is stored."""
     return hashlib.sha256(code.encode()).hexdigest()
+
+
+def participant_row(session_id: str, person: NewParticipant, sealed_name: bytes) -> ParticipantRow:
+    """The row of somebody new."""
+    return ParticipantRow(
+        session_id=session_id,
+        id=person.id,
+        role=person.role.value,
+        sealed_name=sealed_name,
+        invite_sha256=code_hash(person.invite_code) if person.invite_code else None,
+        language=person.language,
+        shares_with=person.shares_with,
+        client_ref=(person.client_ref or person.id) if person.role is Role.CLIENT else None,
+        consent=(ConsentState.GRANTED if person.on_file else ConsentState.UNKNOWN).value,
+        admitted=False,
+    )
+
+
+def keep_copy_code(change: Change, session_id: str, person: NewParticipant) -> None:
+    """Keep the code of the link to somebody's copy of what they agree to, where one was made."""
+    if person.copy_code is None:
+        return
+    sha256 = code_hash(person.copy_code)
+    change.db.add(
+        ConsentLinkRow(sha256=sha256, session_id=session_id, participant_id=person.id, created_at=change.now)
+    )
 
 
 class StateStore(Ground):
@@ -148,29 +175,10 @@ class StateStore(Ground):
                 change.db.add(row)
                 await change.db.flush()
                 for person, name in zip(new.participants, names, strict=True):
-                    change.db.add(
-                        ParticipantRow(
-                            session_id=session_id,
-                            id=person.id,
-                            role=person.role.value,
-                            sealed_name=name,
-                            invite_sha256=code_hash(person.invite_code) if person.invite_code else None,
-                            language=person.language,
-                            consent=(ConsentState.GRANTED if person.on_file else ConsentState.UNKNOWN).value,
-                            admitted=False,
-                        )
-                    )
+                    change.db.add(participant_row(session_id, person, name))
                 await change.db.flush()
                 for person in new.participants:
-                    if person.copy_code is not None:
-                        change.db.add(
-                            ConsentLinkRow(
-                                sha256=code_hash(person.copy_code),
-                                session_id=session_id,
-                                participant_id=person.id,
-                                created_at=change.now,
-                            )
-                        )
+                    keep_copy_code(change, session_id, person)
                 change.tell(row, "session.created", {"clinic_version": clinic.version})
                 for person in new.participants:
                     if person.on_file is not None:
@@ -210,17 +218,32 @@ class StateStore(Ground):
         more = cursor_to(records[limit - 1].created_at, records[limit - 1].id) if len(records) > limit else None
         return records[:limit], more
 
+    async def count_sessions(self, clinic_id: str) -> int:
+        """How many sessions a clinic has."""
+        query = select(func.count()).select_from(SessionRow).where(SessionRow.clinic_id == clinic_id)
+        async with self._db.read() as db:
+            return await db.scalar(query) or 0
+
     async def change(
-        self, session_id: str, kind: str, *, data: Mapping[str, Any] | None = None, **columns: Any
+        self,
+        session_id: str,
+        kind: str,
+        *,
+        data: Mapping[str, Any] | None = None,
+        only_from: Mapping[str, StrEnum] | None = None,
+        **columns: Any,
     ) -> SessionRecord:
         """Move states and write the event of ``kind``, in one transaction: the one way states move.
 
         ``columns`` may name a machine (``bot capture audio transcript note``; the value it has already is allowed),
         ``pause_reasons``, ``bot_end_reason``, ``failure_slug``, ``clinician_user_id``, ``template`` and the times.
+        ``only_from`` names states it must still be in: where somebody else moved it meanwhile, nothing is changed.
         Raises InvalidTransition when a table does not allow a move; then nothing is changed.
         """
         async with self._change() as change:
             row = await change.session(session_id)
+            if any(getattr(row, name) != state.value for name, state in (only_from or {}).items()):
+                return await change.record(row)
             set_columns(row, columns, now=change.now)
             change.tell(row, kind, data)
             return await change.record(row)
@@ -267,6 +290,7 @@ class StateStore(Ground):
                 s.transcript == "live",
                 s.note.in_(["queued", "generating"]),
                 and_(s.note == "absent", s.failure_slug.is_(None), s.transcript != "purged"),
+                and_(s.note == "draft", NoteRow.part < s.part, NoteRow.edited_at.is_(None)),
             ),
         )
         dropped = and_(

@@ -17,9 +17,13 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.clock import Clock
 from bot.errors import ConfigInvalid, NotFound, Unauthorized
+from bot.store import chain
+from bot.store.acting import acting
+from bot.store.chain import OPERATOR, Deed
 from bot.store.db import Database
 from bot.store.models import CookieRow, UserRow
 from bot.store.records import new_id
@@ -93,6 +97,7 @@ class UserStore:
         try:
             async with self._db.write() as db:
                 db.add(row)
+                await self._audit(db, row, "user.added", detail=role)
         except IntegrityError:
             raise ConfigInvalid("email: already in use, or there is no such clinic.") from None
         return _record(row)
@@ -126,6 +131,7 @@ class UserStore:
                 raise NotFound
             row.password_hash = hashed
             await db.execute(delete(CookieRow).where(CookieRow.user_id == user_id))
+            await self._audit(db, row, "user.password_changed")
 
     async def disable(self, user_id: str) -> None:
         """Let a person in no more; every browser is signed out. Raises NotFound."""
@@ -135,6 +141,7 @@ class UserStore:
                 raise NotFound
             row.disabled_at = row.disabled_at or self._clock.now()
             await db.execute(delete(CookieRow).where(CookieRow.user_id == user_id))
+            await self._audit(db, row, "user.disabled")
 
     # -- browsers ------------------------------------------------------------------------------------------------------
 
@@ -146,6 +153,7 @@ class UserStore:
         good = await asyncio.to_thread(self._matches, hashed, password)
         if row is None or not good or row.disabled_at is not None:
             log.info("sign_in_refused")
+            await self._audit_refusal(row, "wrong-password" if row is not None and not good else "not-a-user")
             raise Unauthorized("The address or the password is wrong.")
         return _record(row)
 
@@ -168,6 +176,7 @@ class UserStore:
                 expires_at=now + COOKIE_LIFE,
             )
             db.add(row)
+            await self._audit(db, user, "user.signed_in", actor=user.id)
         return SignIn(_record(user), csrf, row.expires_at, cookie)
 
     async def signed_in(self, cookie: str) -> SignIn:
@@ -191,7 +200,25 @@ class UserStore:
     async def sign_out(self, cookie: str) -> None:
         """Forget the cookie; an unknown one is no fault."""
         async with self._db.write() as db:
-            await db.execute(delete(CookieRow).where(CookieRow.sha256 == _cookie_hash(cookie)))
+            row = await db.get(CookieRow, _cookie_hash(cookie))
+            if row is not None:
+                await db.delete(row)
+                await self._audit(db, await db.get_one(UserRow, row.user_id), "user.signed_out", actor=row.user_id)
+
+    # -- what of it goes on record -------------------------------------------------------------------------------------
+
+    async def _audit(
+        self, db: AsyncSession, user: UserRow, action: str, *, actor: str | None = None, detail: str = ""
+    ) -> None:
+        by = actor if actor is not None else ("" if acting() else OPERATOR)
+        await chain.record(db, self._clock.now(), [Deed(user.clinic_id, action, user.id, actor=by, detail=detail)])
+
+    async def _audit_refusal(self, user: UserRow | None, why: str) -> None:
+        """Somebody tried to sign in: under whose address, or under none; never what was typed."""
+        clinic_id, target = (user.clinic_id, user.id) if user is not None else ("", "unknown")
+        async with self._db.write() as db:
+            refused = Deed(clinic_id, "user.sign_in_refused", target, actor="unknown", detail=why)
+            await chain.record(db, self._clock.now(), [refused])
 
     # -- passwords -----------------------------------------------------------------------------------------------------
 

@@ -6,15 +6,16 @@ however often they begin: ``withdrawn_by`` stays, and the sweep looks for it.
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 
 from bot import machines
 from bot.errors import InvalidTransition, NotFound
 from bot.events import CaptureState, ConsentState, NoteState
 from bot.store.consents import keep_answer
 from bot.store.ground import Change, Ground
-from bot.store.models import ConsentRow, InboxRow, NoteRow, ParticipantRow, SessionRow
-from bot.store.note_store import put_inbox
+from bot.store.inbox_store import put_inbox
+from bot.store.models import ConsentRow, ParticipantRow, SessionRow
+from bot.store.parts import discard_draft
 from bot.store.records import SessionRecord
 from bot.store.states import set_columns
 
@@ -23,10 +24,9 @@ ITEM = "consent_withdrawn"
 """The kind of the clinician's inbox item."""
 DESTROYED, SIGNED = "consent-revoked", "note-signed"
 """Its reason: what was recorded is destroyed; the note was signed before, and stays."""
-NOTE_DISCARDED = "note.discarded"
 WITHDRAWN = "withdrawn"
 
-RUNNING = frozenset({CaptureState.CAPTURING, CaptureState.PAUSED})
+RUNNING = frozenset({CaptureState.CONSENT_PENDING, CaptureState.CAPTURING, CaptureState.PAUSED})
 CLOSED = frozenset({NoteState.SIGNED, NoteState.AMENDED})
 
 
@@ -38,9 +38,9 @@ class WithdrawalStore(Ground):
     ) -> SessionRecord:
         """Record that somebody takes their consent back, and mark what was captured for destruction, all at once.
 
-        A recording that runs becomes ``discarded``, at ``at_ms`` of its clock; after the call an unsigned note does,
-        and its draft is deleted. A signed note stays. Each way the clinician is told. Again: no change.
-        Raises NotFound; InvalidTransition for somebody who never agreed.
+        A recording that runs becomes ``discarded``, at ``at_ms`` of its clock; an unsigned note does, after the call or
+        of an earlier part, and its draft is deleted. A signed note stays. Each way the clinician is told. Again: no
+        change. Raises NotFound; InvalidTransition for somebody who never agreed.
         """
         async with self._change() as change:
             session = await change.session(session_id)
@@ -99,15 +99,7 @@ async def _mark(change: Change, session: SessionRow, participant_id: str, by: st
         set_columns(session, columns, now=change.now)
         state = {"state": CaptureState.DISCARDED.value, "effective_at_ms": at_ms}
         change.tell(session, "capture.discarded", state | {"by": by, "reason": WITHDRAWN})
-        return True
-    mine = NoteRow.session_id == session.id
-    note = (await change.db.scalars(select(NoteRow).where(mine))).one_or_none()
-    if NoteState(session.note) is not NoteState.DISCARDED:
-        session.note = machines.move(machines.NOTE, NoteState(session.note), NoteState.DISCARDED).value
-    draft = {"note_id": note.id, "version": note.version} if note is not None else {}
-    change.tell(session, NOTE_DISCARDED, {"by": by, "reason": WITHDRAWN} | draft)
-    await change.db.execute(delete(NoteRow).where(mine))
-    # what told of the draft tells of nothing now
-    unread = (InboxRow.session_id == session.id, InboxRow.read_at.is_(None))
-    await change.db.execute(update(InboxRow).where(*unread).values(read_at=change.now))
+        if NoteState(session.note) is NoteState.ABSENT:
+            return True
+    await discard_draft(change, session, {"by": by, "reason": WITHDRAWN})
     return True

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import machines
 from bot.errors import NotFound, SessionLocked, TranscriptPurged
-from bot.events import Gap, GapReason, Ledger, Role, Segment, Transcript, TranscriptState
+from bot.events import Gap, GapReason, Ledger, Role, Segment, Speaker, Transcript, TranscriptState
 from bot.store.codec import ledger_to_json, segment_from_json, segment_to_json
 from bot.store.ground import Ground, words_scope
 from bot.store.models import GapRow, LaneRow, ReceiptRow, SegmentRow, SessionEventRow, SessionRow
@@ -26,6 +26,7 @@ from bot.store.records import (
     reasons_from,
     reasons_to,
 )
+from bot.store.sharing import speakers_of
 from bot.store.vault import KeyDestroyed
 
 log = structlog.get_logger()
@@ -52,8 +53,7 @@ class WordStore(Ground):
     async def ensure_lane(self, session_id: str, participant_id: str, role: Role) -> LaneRecord:
         """The participant's lane, made at first: the same participant always has the same one."""
         async with self._db.write() as db:
-            if await db.get(SessionRow, session_id, with_for_update=True) is None:
-                raise NotFound
+            await self._hold(db, session_id)
             query = select(LaneRow).where(LaneRow.session_id == session_id, LaneRow.participant_id == participant_id)
             row = (await db.scalars(query)).one_or_none()
             if row is None:
@@ -90,6 +90,7 @@ class WordStore(Ground):
     async def save_ledgers(self, session_id: str, lanes: Mapping[str, tuple[Ledger, Mapping[str, Any]]]) -> None:
         """Keep several lanes' counters in one transaction. Raises NotFound, then none is kept."""
         async with self._db.write() as db:
+            await self._hold(db, session_id)
             for lane_id, (ledger, hash_tree) in lanes.items():
                 row = await db.get(LaneRow, (session_id, lane_id))
                 if row is None:
@@ -117,9 +118,9 @@ class WordStore(Ground):
             except KeyDestroyed:
                 raise TranscriptPurged from None
         async with self._db.write() as db:
-            session = await db.get(SessionRow, session_id, with_for_update=True)
+            session = await self._hold(db, session_id)
             lane = await db.get(LaneRow, (session_id, segment.lane_id), with_for_update=True)
-            if session is None or lane is None:
+            if lane is None:
                 raise NotFound
             state = TranscriptState(session.transcript)
             if state is TranscriptState.PURGED:
@@ -151,9 +152,7 @@ class WordStore(Ground):
         if gap.end_ms - gap.start_ms < MIN_GAP_MS:
             return
         async with self._db.write() as db:
-            session = await db.get(SessionRow, session_id, with_for_update=True)
-            if session is None:
-                raise NotFound
+            session = await self._hold(db, session_id)
             if session.transcript == TranscriptState.PURGED:
                 return
             same = select(GapRow).where(
@@ -166,7 +165,7 @@ class WordStore(Ground):
             if (kept := await db.scalar(same.limit(1))) is not None:
                 kept.end_ms = max(kept.end_ms, gap.end_ms)
             else:
-                db.add(_gap_row(session_id, gap))
+                db.add(gap_row(session_id, gap))
 
     async def transcript(self, session_id: str) -> Transcript:
         """All finals in the order they were spoken, with the gaps. Raises NotFound, TranscriptPurged."""
@@ -184,6 +183,7 @@ class WordStore(Ground):
             gaps = (
                 await db.scalars(select(g).where(g.session_id == session_id).order_by(g.start_ms, g.end_ms, g.id))
             ).all()
+            shared = await speakers_of(db, session_id)
         try:
             opened = await self._unseal_all(
                 words_scope(session_id), [(segment_purpose(row.id), row.sealed) for row in rows]
@@ -192,7 +192,7 @@ class WordStore(Ground):
             raise TranscriptPurged from None
         return Transcript(
             session_id=session_id,
-            segments=tuple(segment_from_json(raw) for raw in opened),
+            segments=tuple(_spoken(segment_from_json(raw), shared) for raw in opened),
             gaps=tuple(
                 Gap(r.start_ms, r.end_ms, GapReason(r.reason), r.participant_id, _sorted_reasons(r)) for r in gaps
             ),
@@ -258,14 +258,16 @@ class WordStore(Ground):
 
     # -- receipts ------------------------------------------------------------------------------------------------------
 
-    async def add_receipt(self, session_id: str, kind: str, body: bytes) -> ReceiptRecord:
-        """Keep a signed receipt, one of a kind for a session; the first one stays."""
+    async def add_receipt(self, session_id: str, kind: str, body: bytes, *, part: int = 1) -> ReceiptRecord:
+        """Keep a signed receipt, one of a kind for each part of a session; the first one stays."""
+        r = ReceiptRow
         async with self._change() as change:
             session = await change.session(session_id)
-            query = select(ReceiptRow).where(ReceiptRow.session_id == session_id, ReceiptRow.kind == kind)
+            query = select(r).where(r.session_id == session_id, r.kind == kind, r.part == part)
             row = (await change.db.scalars(query)).one_or_none()
             if row is None:
-                row = ReceiptRow(id=new_id("rcp"), session_id=session_id, kind=kind, body=body, created_at=change.now)
+                made = {"session_id": session_id, "kind": kind, "part": part, "body": body, "created_at": change.now}
+                row = ReceiptRow(id=new_id("rcp"), **made)
                 change.db.add(row)
                 change.tell(session, "receipt.issued", {"receipt_id": row.id, "kind": kind})
             return _receipt(row)
@@ -279,11 +281,17 @@ class WordStore(Ground):
             return [_receipt(row) for row in (await db.scalars(query)).all()]
 
 
+def _spoken(segment: Segment, shared: Mapping[str, tuple[Speaker, ...]]) -> Segment:
+    speakers = shared.get(segment.participant_id)
+    return segment if speakers is None else replace(segment, speakers=speakers)
+
+
 def _receipt(row: ReceiptRow) -> ReceiptRecord:
-    return ReceiptRecord(row.id, row.session_id, row.kind, row.body, row.created_at)
+    return ReceiptRecord(row.id, row.session_id, row.kind, row.body, row.created_at, row.part)
 
 
-def _gap_row(session_id: str, gap: Gap) -> GapRow:
+def gap_row(session_id: str, gap: Gap) -> GapRow:
+    """The row of a gap."""
     return GapRow(
         id=new_id("gap"),
         session_id=session_id,
@@ -309,7 +317,7 @@ async def _make_way(db: AsyncSession, session_id: str, gap: Gap) -> None:
     for row in await db.scalars(overlapping):
         if row.end_ms - gap.end_ms >= MIN_GAP_MS:
             rest = replace(gap, start_ms=gap.end_ms, end_ms=row.end_ms, reason=_OTHERWISE[gap.reason])
-            db.add(_gap_row(session_id, rest))
+            db.add(gap_row(session_id, rest))
         if gap.start_ms - row.start_ms >= MIN_GAP_MS:
             row.end_ms = gap.start_ms
         else:

@@ -26,6 +26,21 @@ WATCH_BOT_LINK = """
 """
 """Remembers the page's connection to the bot: the only one with a data channel."""
 
+WEAK = """
+(() => {
+  const Real = WebSocket;
+  window.WebSocket = class extends Real {
+    constructor(url, ...rest) {
+      super(sessionStorage.lost ? new URL("/v1/nowhere", url) : url, ...rest);
+      window.socket = this;
+    }
+  };
+  window.lose = () => { sessionStorage.lost = "yes"; socket.close(); };
+  window.find = () => { delete sessionStorage.lost; };
+})()
+"""
+"""A network that breaks off: the page's WebSocket is gone, and none comes up until it is found again."""
+
 
 async def sign_in(clinician: Person, served: Served) -> None:
     await clinician.page.goto(f"{served.url}/")

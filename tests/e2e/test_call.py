@@ -145,6 +145,8 @@ async def read_and_sign(clinician: Person, served: Served, session: str) -> None
     await expect(shown.locator(".gap[data-reason='paused']")).to_have_count(1)
     pauses = [gap for gap in transcript["gaps"] if gap["reason"] == "paused"]
     assert len(pauses) == 1
+    away = [gap["end_ms"] - gap["start_ms"] for gap in transcript["gaps"] if gap["reason"] == "absent"]
+    assert sum(away) < 200, "both were in the call, and their browsers sent sound all the while"
     for segment in transcript["segments"]:
         assert segment["end_ms"] <= pauses[0]["start_ms"] + 100 or segment["start_ms"] >= pauses[0]["end_ms"] - 100
 

@@ -14,22 +14,8 @@ from playwright.async_api import Playwright, expect
 from tests.e2e.axe import accessible
 from tests.e2e.browsers import Person
 from tests.e2e.conftest import Served
-from tests.e2e.steps import BOT, CLIENT_NAME, WATCH_BOT_LINK, api, discard, recording, two_people
+from tests.e2e.steps import BOT, CLIENT_NAME, WATCH_BOT_LINK, WEAK, api, discard, recording, two_people
 
-WEAK = """
-(() => {
-  const Real = WebSocket;
-  window.WebSocket = class extends Real {
-    constructor(url, ...rest) {
-      super(sessionStorage.lost ? new URL("/v1/nowhere", url) : url, ...rest);
-      window.socket = this;
-    }
-  };
-  window.lose = () => { sessionStorage.lost = "yes"; socket.close(); };
-  window.find = () => { delete sessionStorage.lost; };
-})()
-"""
-"""A network that breaks off: the page's WebSocket is gone, and none comes up until it is found again."""
 REFUSED = re.compile("WebSocket connection to .*nowhere")
 SENDS_NOTHING = """
 async () => {

@@ -76,11 +76,11 @@ async states => {
   const notices = document.createElement("qn-notices");
   const control = document.createElement("qn-transcription");
   document.body.append(notices, control);
-  const room = { others: [], state: { bot: "in_call", capture: "consent_pending" } };
+  const room = { people: [], state: { bot: "in_call", capture: "consent_pending" } };
   const theirs = new TheirConsent(room, notices, {});
   return states.map(([capture, consent]) => {
     const here = { present: true, admitted: true };
-    room.others = [
+    room.people = [
       { participant_id: "c", role: "client", display_name: "Jordan", consent: "granted", ...here },
       { participant_id: "i", role: "interpreter", display_name: "Ana Lopez", consent, ...here },
     ];

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from bot.aftercall import AfterCall, AfterCallServices
 from bot.clinics import ClinicConfig, NoteChoice
 from bot.clock import Clock, SystemClock
-from bot.durable import embedded_database_url, stable_executor_id
+from bot.durable import Others
 from bot.errors import QuietnoteError
 from bot.events import (
     AudioState,
@@ -43,6 +43,7 @@ from bot.store.receipts import MerkleLog, ReceiptSigner
 from bot.store.records import NewParticipant, NewSession
 from bot.store.sessions import SessionStore
 from bot.store.vault import FileVault
+from bot.store.workflowdb import engine_url, stable_executor_id
 
 SAMPLES = 16_000
 """In each chunk: one second."""
@@ -83,6 +84,11 @@ class World:
 
     folder: Path
     clock: Clock = field(default_factory=SystemClock)
+    database_url: str = ""
+    """PostgreSQL; empty: SQLite in the folder."""
+    process: str | None = None
+    others: Others | None = None
+    """With the name of this process: what it knows of those that share the database."""
     pause_at: str | None = None
     on_place: Callable[[str], Awaitable[None]] | None = None
     writer_failures: list[Exception] = field(default_factory=list)
@@ -100,11 +106,11 @@ class World:
 
     async def open(self) -> None:
         """Open the store, and make the clinic at first."""
-        self.db = Database(f"sqlite+aiosqlite:///{self.folder / 'quietnote.db'}")
+        self.db = Database(self.database_url or f"sqlite+aiosqlite:///{self.folder / 'quietnote.db'}")
         await self.db.open()
         self.vault = FileVault(self.folder / "vault", b"m" * 32)
         self.signer = ReceiptSigner.load(self.folder / "vault")
-        self.store = SessionStore(self.db, self.vault, self.clock)
+        self.store = SessionStore(self.db, self.vault, self.clock, process=self.process)
         self.eraser = Eraser(self.store, self.db, self.vault, self.signer, self.clock)
         self.store.purge_receipt = self.eraser.purge_receipt
         self.eraser.register("recogniser", self._sweep_recogniser)
@@ -133,9 +139,10 @@ class World:
         )
         self.aftercall = AfterCall(
             services,
-            database_url=embedded_database_url(self.folder),
-            executor_id=stable_executor_id(self.folder),
+            database_url=engine_url(self.database_url, self.folder),
+            executor_id=self.process or stable_executor_id(self.folder),
             retry_after_s=0.01,
+            others=self.others,
         )
         await self.aftercall.launch()
 
@@ -155,6 +162,7 @@ class World:
         await self.store.change(
             session.id,
             "capture.started",
+            data={"effective_at_ms": 0},
             audio=AudioState.HELD,
             transcript=TranscriptState.LIVE,
             captured_from=self.clock.now(),
@@ -216,7 +224,7 @@ class World:
             text = AESGCM(key).decrypt(b"\0" * 12, path.read_bytes(), path.name.encode()).decode()
             self.recognised.append(text)
             segment = Segment(
-                segment_id=f"seg-{session_id}-{lane.id}-{index}",
+                segment_id=f"seg-{lane.id[-24:]}-{index}",
                 rev=1,
                 final=True,
                 lane_id=lane.id,
@@ -259,17 +267,17 @@ class World:
         erase, add_receipt, save_note = self.eraser.erase_audio, self.store.add_receipt, self.store.save_note
         queue_note = self.store.queue_note
 
-        async def erase_audio(session_id: str) -> bytes | None:
+        async def erase_audio(session_id: str, **named: Any) -> bytes | None:
             await self.place("before-erase")
-            return await erase(session_id)
+            return await erase(session_id, **named)
 
-        async def add_receipt_then(*arguments: Any) -> Any:
-            receipt = await add_receipt(*arguments)
+        async def add_receipt_then(*arguments: Any, **named: Any) -> Any:
+            receipt = await add_receipt(*arguments, **named)
             await self.place("receipt-stored")
             return receipt
 
-        async def save_note_then(*arguments: Any) -> Any:
-            note = await save_note(*arguments)
+        async def save_note_then(*arguments: Any, **named: Any) -> Any:
+            note = await save_note(*arguments, **named)
             await self.place("draft-saved")
             return note
 

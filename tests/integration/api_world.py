@@ -39,17 +39,20 @@ from bot.events import (
 )
 from bot.media.room import Member
 from bot.notes.render import encode
+from bot.notes.webhooks import WebhookSender
 from bot.settings import Settings, default_config_dir
 from bot.store.bus import Bus
 from bot.store.clinic_store import ClinicStore
 from bot.store.db import Database
+from bot.store.deletions import Deleter
 from bot.store.erase import Eraser
 from bot.store.keys import KeyStore
 from bot.store.receipts import ReceiptSigner
-from bot.store.records import SessionRecord
+from bot.store.records import NewParticipant, ParticipantRecord, SessionRecord
 from bot.store.sessions import SessionStore
 from bot.store.users import UserStore
 from bot.store.vault import FileVault
+from bot.store.webhook_store import WebhookStore
 from tests.integration.api_document import Document
 
 DEV = {"Authorization": "Bearer dev"}
@@ -103,6 +106,12 @@ class ScriptedSession:
         self.asked.append(("admit", actor, participant_id))
         self._answer(CaptureState.OFF)
 
+    async def share(self, actor: Actor, person: NewParticipant) -> ParticipantRecord:
+        self.asked.append(("share", actor, person.shares_with, person.role))
+        self._answer(CaptureState.OFF)
+        made = (person.id, person.role, person.display_name, ConsentState.UNKNOWN)
+        return ParticipantRecord(self.session_id, *made, admitted=False, shares_with=person.shares_with)
+
     async def enter(
         self, member: Member, link: PageLink, pass_id: str = "", held: Sequence[Mapping[str, Any]] = ()
     ) -> None:
@@ -112,7 +121,7 @@ class ScriptedSession:
             self.said.put_nowait(message)
         await link.send({"type": "welcome", "you": {"participant_id": member.participant_id}})
 
-    async def exit(self, member: Member, link: PageLink) -> None:
+    async def exit(self, member: Member, link: PageLink, *, heard_s: float | None = None) -> None:
         self.left.set()
 
     async def page_message(self, member: Member, link: PageLink, message: Mapping[str, Any]) -> None:
@@ -244,6 +253,8 @@ async def open_world(
         """No workflow runs here: what is asked for waits."""
         return await store.queue_note(session_id, by=by)
 
+    signer = ReceiptSigner.load(folder / "vault")
+    eraser = Eraser(store, db, vault, signer, clock)
     services = Services(
         settings=settings,
         clock=clock,
@@ -256,14 +267,15 @@ async def open_world(
         bus=bus,
         live=live,
         write_note=write_note,
+        webhooks=WebhookSender(WebhookStore(db, vault, clock), clock),
         tokens=SessionTokens.load(folder / "vault", clock),
         limiter=RateLimiter(bus, clock, secrets.token_bytes(32)),
-        signer=ReceiptSigner.load(folder / "vault"),
+        signer=signer,
+        deleter=Deleter(db, vault, signer, clock, eraser),
         templates={"soap": object(), "dap": object()},
         forms=load_forms(default_config_dir()),
         limits=limits or Limits(),
     )
-    eraser = Eraser(services.store, db, vault, services.signer, clock)
     services.store.purge_receipt = eraser.purge_receipt
     app = create_app(services)
     transport = httpx.ASGITransport(app=app)

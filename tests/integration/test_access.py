@@ -15,10 +15,10 @@ import httpx
 import numpy as np
 import pytest
 
-from bot.control.telling import STATE_FOR_ALL
 from bot.demo.packets import RTP_RATE_HZ, Recording
 from bot.demo.peer import BOT, Peer
-from bot.events import Role
+from bot.events import CaptureState, EndReason, Role
+from tests import reads
 from tests.access import (
     ACTIONS,
     ALOUD,
@@ -34,6 +34,7 @@ from tests.access import (
     PLATFORM,
     READ_OTHERS,
     READ_OWN,
+    SHARE,
     SOCKET,
     TABLE,
     TOKEN,
@@ -50,6 +51,14 @@ NEXT = dict(zip(Role, (*list(Role)[1:], CLINICIAN), strict=True))
 QUIET = Recording(np.zeros((RTP_RATE_HZ // 5, 1), np.int16))
 ANSWER_S = 20
 TAKEN_BACK = {"decision": "revoked", "destroy": True}
+OF_THE_NOTE = {"audio", "transcript", "note", "note_id", "withdrawn_by", "part"}
+OF_THE_SESSION = {
+    "clinic_id", "clinic_version", "clinician_id", "room", "mode", "template", "language", "appointment",
+    "failure_slug", "failure_cause", "making", "support_contact", "lanes", "warnings", "created_at", "call_started_at",
+    "captured_from", "ended_at",
+    "transcript_ready_at", "audio_erased_at", "draft_ready_at", "purge_at", "erase_by",
+}  # fmt: skip
+"""What clinicians read besides what everybody reads."""
 
 
 @dataclass
@@ -92,7 +101,12 @@ class Session:
             return YES
         states = [set(heard.message) for heard in list(peer.heard)[before:] if heard.message["type"] == "state"]
         assert states
-        return PART if all(state <= set(STATE_FOR_ALL) for state in states) else YES
+        return whole_or_part(set().union(*states), reads.STATE, OF_THE_NOTE)
+
+
+def whole_or_part(told: set[str], part: set[str], rest: set[str]) -> str:
+    """What was read: all of it, what everybody may read, or something between, which no cell of the table says."""
+    return {frozenset(part): PART, frozenset(part | rest): YES}.get(frozenset(told), f"told {sorted(told)}")
 
 
 async def follow(session: Session, door: str, role: Role) -> str:
@@ -106,7 +120,7 @@ async def follow(session: Session, door: str, role: Role) -> str:
         async for line in stream.aiter_lines():
             kind = line.removeprefix("event: ") if line.startswith("event: ") else kind
             if kind == "state" and line.startswith("data: "):
-                return YES if "note" in json.loads(line.removeprefix("data: ")) else PART
+                return whole_or_part(set(json.loads(line.removeprefix("data: "))), reads.STREAM_STATE, OF_THE_NOTE)
     raise AssertionError("the stream ended without a state")
 
 
@@ -123,6 +137,9 @@ def request(session: Session, door: str, role: Role, name: str) -> tuple[str, st
         return "PUT", f"{path}/participants/{role.value}/consent", TAKEN_BACK
     if name == COPY:
         return "POST", f"{path}/participants/{role.value}/consent-link", None
+    if name == SHARE:
+        body = {"role": "guardian", "display_name": "Sam"}
+        return "POST", f"{path}/participants/{CLIENT.value}/shared", body
     if name in {READ_OWN, READ_OTHERS}:
         about = role if name == READ_OWN else NEXT[role]
         return "GET", f"{path}/participants/{about.value}/consent", None
@@ -143,7 +160,13 @@ def request(session: Session, door: str, role: Role, name: str) -> tuple[str, st
         "sign the note": ("POST", f"/v1/notes/{session.note_id}/sign", None),
         "read the receipts": ("GET", f"{path}/receipts", None),
         "read the inbox": ("GET", "/v1/inbox", None),
+        "see to the clinic's webhooks": ("GET", "/v1/clinics/demo/webhooks", None),
     }[name]
+
+
+def _read(session: Mapping[str, Any]) -> str:
+    """What was read of a session by HTTP."""
+    return whole_or_part(set(session), reads.SESSION, OF_THE_NOTE | OF_THE_SESSION)
 
 
 def attested_by(role: Role) -> dict[str, Any]:
@@ -167,7 +190,7 @@ async def ask(session: Session, door: str, role: Role, name: str) -> str:
         answer = await session.http(door, role, method, path, json=body)
         if answer.is_error:
             return str(answer.json()["slug"])
-        return PART if name == "read the session" and "note" not in answer.json() else YES
+        return _read(answer.json()) if name == "read the session" else YES
     if name in ACTIONS:
         return await session.message(door, role, {"type": name})
     if name in OWN:
@@ -296,18 +319,38 @@ async def own_consent(session: Session, tried: Tried) -> None:
                 assert await ask(session, door, role, "grant one's own consent") == YES
 
 
+async def recording_asked_for(session: Session) -> None:
+    """Start, and everybody's connection to the bot that came with it."""
+    for peer in session.peers.values():
+        await peer.until(lambda peer=peer: not peer.channel_open, "an earlier bot to be gone")  # type: ignore[misc]
+    await session.peers[CLINICIAN].control("start")
+    for peer in session.peers.values():
+        await peer.until(lambda peer=peer: peer.channel_open, "the data channel")  # type: ignore[misc]
+
+
+async def asked_anew(place: World, session: Session) -> bool:
+    """Start again where answers had ended it; whether they had."""
+    record = await place.service.services.store.get(session.id)
+    if record.capture is not CaptureState.OFF:
+        return False
+    assert record.bot_end_reason is EndReason.CONSENT_DECLINED
+    await recording_asked_for(session)
+    return True
+
+
 async def taken_back(place: World, tried: Tried) -> None:
     """Everybody's own withdrawal that destroys, one after the other: nothing is captured while the others are asked."""
     [row] = [row for row in TABLE if row.name == DESTROY]
     async with in_the_room(place) as session:
-        await session.peers[CLINICIAN].control("start")
-        for peer in session.peers.values():
-            await peer.until(lambda peer=peer: peer.channel_open, "the data channel")  # type: ignore[misc]
+        await recording_asked_for(session)
         for door in DOORS:
             for role in Role:
                 assert await ask(session, SOCKET, role, "grant one's own consent") == YES
+                await asked_anew(place, session)  # it may have been the last answer, with a no among them
                 await tried.cell(session, row, door, role)
                 assert await ask(session, SOCKET, role, "revoke one's own consent") == YES
+                ended = await asked_anew(place, session)
+                assert ended or role is not CLIENT, "whose no it is ends what nothing was captured of"
         assert (await state_of(session))["capture"] == "consent_pending"
         await session.peers[CLINICIAN].control("discard")
 
@@ -336,7 +379,7 @@ async def after_it(place: World, tried: Tried) -> None:
         for row in sorted(rows, key=lambda row: row.name == "sign the note"):
             for door in (PLATFORM, TOKEN):
                 for role in sorted(Role, key=lambda role: role is CLINICIAN):
-                    asked = await typed_for(place) if row.name == WRITE else session
+                    asked = await typed_for(place) if row.name in {WRITE, SHARE} else session
                     await tried.cell(asked, row, door, role)
     finally:
         await asyncio.gather(*(peer.leave() for peer in session.peers.values()))

@@ -16,13 +16,15 @@ import pytest
 import structlog
 from sqlalchemy import func, select
 
+from bot.bench.forensics import said_in
 from bot.clock import ManualClock
-from bot.durable import Durable, embedded_database_url, stable_executor_id
+from bot.durable import Durable
 from bot.errors import ConfigInvalid, NoteGenerationFailed, TranscriptPurged
 from bot.events import AudioState, NoteState, TranscriptState
 from bot.store.models import IdempotencyRow
 from bot.store.receipts import verify_receipt
 from bot.store.vault import KeyDestroyed
+from bot.store.workflowdb import embedded_database_url, stable_executor_id
 from tests.integration.aftercall_world import World
 
 WAIT_S = 30
@@ -51,10 +53,6 @@ async def inbox(world: World) -> list[tuple[str, str | None]]:
 
 async def kinds(world: World, session_id: str) -> list[str]:
     return [event.kind for event in await world.store.events(session_id, 0)]
-
-
-def everything_under(folder: Path) -> bytes:
-    return b"\n".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 async def test_from_finish_to_the_inbox(world: World) -> None:
@@ -98,7 +96,7 @@ async def test_from_finish_to_the_inbox(world: World) -> None:
     assert "needle" not in str(logs)
     with pytest.raises(KeyDestroyed):
         world.vault.audio_key(session_id, (await world.store.lanes(session_id))[0].id, 3)
-    assert b"needle" not in everything_under(world.folder), "words are only ever sealed"
+    assert said_in(world.folder, "needle") == [], "words are only ever sealed"
 
 
 async def test_nothing_captured_and_nothing_said_make_no_note_and_say_so(world: World) -> None:
@@ -138,7 +136,7 @@ async def test_a_failed_transcription_erases_the_audio_after_its_tries_and_says_
     assert await inbox(world) == [("failed", "transcription-failed")]
     assert len(await world.store.receipts(session_id)) == 1
     assert "needle" not in str(logs)
-    assert b"needle" not in everything_under(world.folder)
+    assert said_in(world.folder, "needle") == []
 
 
 async def test_recognition_that_fails_twice_is_tried_again(world: World) -> None:

@@ -54,6 +54,7 @@ async def test_keys_have_scopes(world: World) -> None:
         "/v1/inbox": (403, 200, 200),
         "/v1/notes": (403, 200, 200),
         "/v1/clinics/demo/config": (403, 403, 200),
+        "/v1/clinics/demo/webhooks": (403, 403, 200),
     }
     for path, wanted in expected.items():
         got = tuple([(await world.client.get(path, headers=key)).status_code for key in (sessions, notes, admin)])

@@ -83,6 +83,7 @@ def caption(number: int, *, final: bool, text: str = "I slept badly.") -> dict[s
         "rev": 1,
         "final": final,
         "participant_id": "cl-1",
+        "speakers": ["cl-1"],
         "start_ms": number,
         "end_ms": number + 1,
         "text": text,

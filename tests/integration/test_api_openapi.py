@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import TypeAdapter
 
@@ -167,9 +168,14 @@ async def test_every_answer_of_every_route_is_as_the_document_says(world: World)
     for receipt in receipts:
         await client.get(receipt["href"], headers=DEV)
     await client.get("/.well-known/quietnote-receipt-keys.json")
+    await client.get("/v1/audit", headers=DEV)
     await client.get("/v1/clinics/demo/config", headers=DEV)
     await client.get("/v1/clinics/demo/consent-form?lang=es", headers=DEV)
     await client.get(f"{path}/participants/cl-1/consent", headers=person)
+    beside = {"role": "guardian", "display_name": "Sam"}
+    await client.post(f"{path}/participants/cl-1/shared", json=beside, headers=DEV)
+    await webhooks(client)
+    await records(client)
 
     await client.get("/healthz")
     await client.get("/readyz")
@@ -190,6 +196,37 @@ async def test_every_answer_of_every_route_is_as_the_document_says(world: World)
 
     wanted = {(method, path, status) for method, path, status, _ in shapes(world.document.document)}
     assert wanted - world.document.seen == set()
+
+
+async def records(client: httpx.AsyncClient) -> None:
+    people = [
+        {"id": "dr-1", "role": "clinician", "display_name": "Dr. Ada Stone"},
+        {"id": "cl-9", "role": "client", "display_name": "Kim Lake"},
+    ]
+    await client.post("/v1/sessions", json={"clinic_id": "demo", "participants": people}, headers=DEV)
+    await client.get("/v1/clients/cl-9", headers=DEV)
+    held = (await client.post("/v1/holds", json={"client_ref": "cl-9", "matter": "m-1"}, headers=DEV)).json()["id"]
+    await client.get("/v1/holds", headers=DEV)
+    await client.delete(f"/v1/holds/{held}", headers=DEV)
+    await client.get("/v1/clients/cl-9/export", headers=DEV)
+    await client.delete("/v1/clients/cl-9?sessions=1", headers=DEV)
+    listed = (await client.get("/v1/receipts", headers=DEV)).json()["items"]
+    assert {one["kind"] for one in listed} == {"hold", "hold_lifted", "export", "client"}
+    for one in listed:
+        await client.get(one["href"], headers=DEV)
+
+
+async def webhooks(client: httpx.AsyncClient) -> None:
+    """Every answer of the routes of webhooks."""
+    hooks = "/v1/clinics/demo/webhooks"
+    made = (await client.post(hooks, json={"url": "https://hooks.example/"}, headers=DEV)).json()
+    await client.get(hooks, headers=DEV)
+    for what in ("rotate", "enable"):
+        await client.post(f"{hooks}/{made['id']}/{what}", headers=DEV)
+    sent = (await client.post(f"{hooks}/{made['id']}/test", headers=DEV)).json()
+    await client.post(f"{hooks}/{made['id']}/deliveries/{sent['id']}/replay", headers=DEV)
+    await client.get(f"{hooks}/{made['id']}/deliveries", headers=DEV)
+    await client.delete(f"{hooks}/{made['id']}", headers=DEV)
 
 
 async def test_what_the_document_does_not_say_fails_the_test(world: World) -> None:

@@ -165,7 +165,7 @@ async def test_the_clinician_who_signed_in_counts_as_one_of_the_call(world: Worl
     body = {"clinic_id": "demo", "participants": CROWD[1:]}
     answer = await world.client.post("/v1/sessions", json=body, headers=headers)
     problem = problem_of(answer, 422, "config-invalid")
-    assert problem["detail"] == f"participants: a call holds {MOST_PEOPLE} people, the clinician among them."
+    assert problem["detail"] == f"participants: a call holds {MOST_PEOPLE} pages, the clinician's among them."
     full = await world.client.post("/v1/sessions", json=body | {"participants": CROWD[2:]}, headers=headers)
     assert len(full.json()["session"]["participants"]) == MOST_PEOPLE
 
@@ -260,7 +260,7 @@ async def test_consent_is_ones_own(world: World) -> None:
     problem_of(await world.client.put(other, json=body, headers=bearer(client)), 403, "forbidden")
     assert session_id not in world.live.sessions
     answer = await world.client.put(address, json=body, headers=bearer(client))
-    assert answer.json()["consent"] == "granted"
+    assert answer.json()["consent"] == "unknown", "what is recorded, and this session records nothing"
     [(_, actor, participant_id, decision, _)] = world.live.sessions[session_id].asked
     assert (actor.participant_id, participant_id, decision) == ("cl-1", "cl-1", ConsentState.GRANTED)
 
@@ -275,7 +275,9 @@ async def test_a_client_reads_the_bot_and_their_own_consent_and_nothing_else(wor
     assert set(read.json()) == {
         "id", "seq", "bot", "bot_end_reason", "capture", "pause_reasons", "words", "participants"
     }  # fmt: skip
-    assert [person["id"] for person in read.json()["participants"]] == ["cl-1"]
+    [own] = read.json()["participants"]
+    assert own["id"] == "cl-1"
+    assert set(own) == {"id", "role", "display_name", "consent", "language", "shares_with", "admitted"}
     assert read.json()["words"] == "Not recording", "nor that a draft is ready"
     forbidden = [
         ("GET", f"/v1/sessions/{session_id}/transcript", None),
@@ -328,6 +330,8 @@ async def test_the_transcript_with_names_and_gaps(world: World) -> None:
             "participant_id": "cl-1",
             "role": "client",
             "display_name": "Robin Fields",
+            "speakers": ["cl-1"],
+            "attribution": "own",
             "start_ms": 500,
             "end_ms": 1500,
             "text": "I slept badly.",

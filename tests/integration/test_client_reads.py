@@ -1,17 +1,46 @@
-"""What a client's page learns of a whole session, and what they agree to: over real sockets and data channels."""
+"""What a client learns of a whole session, and what they agree to: by real socket, data channel, stream and HTTP."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.control.telling import STATE_FOR_ALL
-from bot.control.wording import WORDS_FOR_ALL
 from bot.demo.peer import CallFailed, Peer
+from tests import reads
 from tests.integration.call_world import CLIENT, CLINICIAN, Call, World, two_people, world
+
+Told = list[tuple[str, dict[str, Any]]]
+"""Events of a stream: name and data."""
+
+
+@asynccontextmanager
+async def following(place: World, call: Call) -> AsyncIterator[Told]:
+    """Everything that the stream of events tells the client, from the session's first change on."""
+    told: Told = []
+
+    async def read() -> None:
+        headers = {"Authorization": f"Bearer {call.client._token}", "Last-Event-ID": "0"}
+        path, event = f"/v1/sessions/{call.session_id}/events", ""
+        async with place.http.stream("GET", path, headers=headers, timeout=None) as stream:
+            assert stream.status_code == 200
+            async for line in stream.aiter_lines():
+                event = line.removeprefix("event: ") if line.startswith("event: ") else event
+                if line.startswith("data: "):
+                    told.append((event, json.loads(line.removeprefix("data: "))))
+
+    task = asyncio.create_task(read())
+    try:
+        yield told
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def states(peer: Peer) -> list[Any]:
@@ -54,7 +83,7 @@ async def paused_and_withdrawn(call: Call) -> None:
 async def test_a_client_follows_the_recording_and_nothing_else(tmp_path: Path) -> None:
     async with world(tmp_path) as place:
         recordings = {who: place.cut(who, (600, 12_700)) for who in (CLINICIAN, CLIENT)}
-        async with two_people(place, recordings) as call:
+        async with two_people(place, recordings) as call, following(place, call) as told:
             path = f"/v1/sessions/{call.session_id}"
             await call.admit()
             await call.clinician.control("start")
@@ -81,15 +110,20 @@ async def test_a_client_follows_the_recording_and_nothing_else(tmp_path: Path) -
             await call.client.until(lambda: call.client.state["seq"] >= seq, "the last state")
 
             assert call.clinician.state["note_id"]
-            for state in states(call.client):
-                assert set(state) == set(STATE_FOR_ALL)
+            kinds = {heard.message["type"] for heard in call.client.heard}
+            assert {"welcome", "roster", "state", "caption", "ack", "receive"} <= kinds, "each was looked at"
+            beyond = [one for heard in call.client.heard for one in reads.beyond(heard.message, CLIENT)]
+            assert not beyond, beyond
             words = list(dict.fromkeys(state["words"] for state in states(call.client)))
-            assert set(words) <= WORDS_FOR_ALL
             assert words[-1] == "Paused", "each word came before it"
             assert call.client.state["words"] == "Not recording"
             token = {"Authorization": f"Bearer {call.client._token}"}
             read = (await place.http.get(path, headers=token)).json()
             assert (read["capture"], read["words"]) == ("finished", "Not recording")
+            assert not reads.beyond_session(read, CLIENT)
+            assert {"state", "change", "caption"} == {event for event, _ in told}
+            beyond = [one for event, data in told for one in reads.beyond_stream(event, data, CLIENT)]
+            assert not beyond, beyond
 
             transcript = await place.get(f"{path}/transcript")
             [gap] = [gap for gap in transcript["gaps"] if gap["reason"] == "paused"]

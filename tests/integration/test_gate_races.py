@@ -108,13 +108,27 @@ async def test_a_withdrawal_shuts_every_gate_before_it_is_recorded(
 ) -> None:
     gates = Gates(monkeypatch)
     slow(monkeypatch)
-    noise = asyncio.create_task(chatter(call.clinician))
+    before_it: list[Mapping[str, GateState]] = []
+    recording = asyncio.Event()
+    record = SessionStore.record_consent
+
+    async def recorded(self: SessionStore, *args: Any, **kwargs: Any) -> Any:
+        before_it.extend(gates.set)
+        recording.set()
+        return await record(self, *args, **kwargs)
+
+    monkeypatch.setattr(SessionStore, "record_consent", recorded)
+    asked = asyncio.create_task(call.client.consent(decision))
+    async with asyncio.timeout(20):
+        await recording.wait()
+    noise = asyncio.create_task(chatter(call.clinician))  # not sooner: it would shut the gates itself
     try:
-        ack = await call.client.consent(decision)
+        ack = await asked
     finally:
         noise.cancel()
         await asyncio.gather(noise, return_exceptions=True)
-    shut = next(i for i, states in enumerate(gates.set) if states[CLIENT] is GateState.WITHHELD)
-    assert all(states[CLIENT] is GateState.WITHHELD for states in gates.set[shut:])
-    assert all(states[CLINICIAN] is not GateState.OPEN for states in gates.set[shut:]), "a paraphrase is a record too"
+    assert before_it, "shut before its record began"
+    assert before_it[0] == {CLIENT: GateState.WITHHELD, CLINICIAN: GateState.PAUSED}, "a paraphrase is a record too"
+    assert all(states[CLIENT] is GateState.WITHHELD for states in gates.set)
+    assert all(states[CLINICIAN] is not GateState.OPEN for states in gates.set)
     assert ack["state"] == "paused"

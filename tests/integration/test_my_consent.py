@@ -11,14 +11,14 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from bot.bench.forensics import said_in
 from bot.control.api.mycopy import PER_ADDRESS, PER_PERSON
 from bot.demo.packets import Recording
 from bot.events import Role
 from bot.store.receipts import load_public_keys, verify_receipt
 from tests.integration import api_world
-from tests.integration.api_world import bearer, problem_of, token_of
+from tests.integration.api_world import DEV, bearer, problem_of, token_of
 from tests.integration.call_world import CLIENT, CLINICIAN, Call, World, two_people, world
-from tests.integration.test_whole_call import files_below, found_in
 
 api = api_world.world
 
@@ -50,7 +50,7 @@ async def test_the_link_opens_ones_own_copy_and_nothing_else(api: api_world.Worl
     for wrong in ({"code": invite}, {"code": link["code"][:-2] + "AA"}, {"session_id": other}):
         for path in ("/v1/my-consent", "/v1/my-consent/withdraw"):
             problem_of(await api.client.post(path, json=link | wrong), 404, "not-found")
-    assert found_in(files_below(Path(api.services.settings.data_dir)), [link["code"].encode()]) == []
+    assert said_in(Path(api.services.settings.data_dir), link["code"]) == []
 
 
 async def test_it_outlives_every_session_token_and_ends_by_itself(api: api_world.World) -> None:
@@ -67,6 +67,40 @@ async def test_it_outlives_every_session_token_and_ends_by_itself(api: api_world
     api.clock.advance(timedelta(days=15).total_seconds())
     for link in links:
         problem_of(await api.client.post("/v1/my-consent", json=link), 404, "not-found")
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+async def test_consent_on_file_that_came_to_its_end_reads_so_though_nobody_is_in_the_room(
+    api: api_world.World, recorded: bool
+) -> None:
+    _, clinic = await api.services.clinics.current("demo")
+    policy = clinic.consent.model_copy(update={"on_file": True})
+    await api.services.clinics.save(clinic.model_copy(update={"consent": policy}), author="test")
+    until = (api.clock.now() + timedelta(hours=1)).isoformat()
+    filed = {
+        "method": "on_file", "attested_by": "dr-1", "text_version": "1", "date": "2020-01-05", "document_id": "D-1",
+    }  # fmt: skip
+    client = {"id": "cl-1", "role": "client", "display_name": "Robin", "consent": filed | {"until": until}}
+    made = await api.session(participants=[{"id": "dr-1", "role": "clinician", "display_name": "Ellis"}, client])
+    link, path = link_of(made, Role.CLIENT), f"/v1/sessions/{made['session']['id']}"
+    if recorded:
+        held: dict[str, Any] = {"capture": "capturing", "audio": "held", "transcript": "live"}
+        await api.store.change(made["session"]["id"], "capture.started", **held, captured_from=api.clock.now())
+
+    async def read() -> tuple[set[str], str]:
+        """Their consent, wherever it is read, and what the link can do."""
+        session = (await api.client.get(path, headers=DEV)).json()
+        listed = (await api.client.get("/v1/sessions", headers=DEV)).json()["items"][0]
+        own = (await api.client.get(path, headers=bearer(token_of(made, Role.CLIENT)))).json()
+        answers = (await api.client.get(f"{path}/participants/cl-1/consent", headers=DEV)).json()
+        copy = (await api.client.post("/v1/my-consent", json=link)).json()
+        people = [one for read in (session, listed, own) for one in read["participants"] if one["id"] == "cl-1"]
+        return {*(one["consent"] for one in people), answers["consent"], copy["consent"]}, copy["withdrawal"]
+
+    api.clock.advance(3599)
+    assert await read() == ({"granted"}, "possible")
+    api.clock.advance(1)
+    assert await read() == ({"expired"}, "possible" if recorded else "ended")
 
 
 async def test_tries_are_limited(api: api_world.World) -> None:
@@ -126,7 +160,7 @@ async def nothing_left(place: World, session_id: str, said: list[str]) -> None:
     assert sorted((one.statement["kind"], one.statement.get("reason")) for one in verdicts if one.valid) == [
         ("audio", None), ("transcript", "withdrawn"),
     ]  # fmt: skip
-    assert found_in(files_below(place.data_dir), [text.encode() for text in said]) == []
+    assert said_in(place.data_dir, *said) == []
     items = [one for one in (await place.get("/v1/inbox"))["items"] if one["session_id"] == session_id]
     assert [(one["kind"], one["reason"]) for one in items if not one["read"]] == [
         ("consent_withdrawn", "consent-revoked")

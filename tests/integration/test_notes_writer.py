@@ -107,7 +107,7 @@ async def test_a_good_answer_becomes_a_draft_with_checked_evidence(model: Model)
     first = section(draft, "subjective").sentences[0]
     assert first.status is SentenceStatus.SUPPORTED
     assert [e.source_id for e in first.evidence] == ["seg_5"]
-    assert draft.writer == "openai/small prompt/4"
+    assert draft.writer == "openai/small prompt/5"
     assert "small" in draft.notice
     assert draft.coverage == 1.0
 

@@ -9,50 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
-import numpy.typing as npt
 import pytest
 
-from bot.events import CapturedAudio, Role
-from bot.media.spool import Spool
+from bot.bench.forensics import said_in, search
+from bot.bench.witness import Witness, witnessing
+from bot.demo.dialogue import load
+from bot.events import Role
 from bot.store.receipts import load_public_keys, verify_receipt
 from tests.integration.call_world import CLIENT, CLINICIAN, Call, World, two_people, world
 
 BEFORE, SECRET, AFTER = (4_000, 12_700), (36_000, 42_800), (48_400, 53_500)
 """Parts of the dialogue, in ms: what is said before the pause, during it, and after it."""
-PROBE_SAMPLES = 64
-
-
-class Ear:
-    """Keeps every sample that was spooled, to look for it afterwards."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.heard: list[npt.NDArray[np.int16]] = []
-        append = Spool.append
-
-        def listen(spool: Spool, audio: CapturedAudio) -> None:
-            self.heard.append(audio.pcm.copy())
-            append(spool, audio)
-
-        monkeypatch.setattr(Spool, "append", listen)
-
-    def probes(self) -> list[bytes]:
-        """Short runs of samples that are loud enough to be nobody else's."""
-        sound = np.concatenate(self.heard)
-        runs = [sound[i : i + PROBE_SAMPLES] for i in range(0, len(sound) - PROBE_SAMPLES, 997)]
-        return [run.tobytes() for run in runs if np.abs(run.astype(np.int32)).mean() > 300]
-
-
-def files_below(*folders: Path) -> list[Path]:
-    return [path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-
-
-def found_in(files: list[Path], needles: list[bytes]) -> list[tuple[str, bytes]]:
-    hits = []
-    for path in files:
-        content = path.read_bytes()
-        hits += [(str(path), needle[:16]) for needle in needles if needle in content]
-    return hits
+WORDS = ("breathing exercise", "six hours", "worry less")
+NAME = b"Robin"
+"""As it is written; in lower case it is the id of who bears it."""
 
 
 async def sign(place: World, note_id: str, session_id: str) -> httpx.Response:
@@ -87,11 +57,19 @@ async def play_through(place: World, call: Call) -> dict[str, Any]:
 async def test_a_call_from_a_spoken_word_to_a_signed_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    ear = Ear(monkeypatch)
+    witness = Witness()
     scratch = tmp_path / "tmp"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    async with world(tmp_path / "data") as place:
+    with witnessing(witness):
+        await a_call_is_spoken_and_signed(tmp_path / "data", scratch, witness)
+    logged = capfd.readouterr()
+    for text in (logged.out, logged.err):
+        assert not any(word in text for word in (*WORDS, NAME.decode(), load().code_word))
+
+
+async def a_call_is_spoken_and_signed(data_dir: Path, scratch: Path, witness: Witness) -> None:
+    async with world(data_dir) as place:
         recordings = {who: place.cut(who, BEFORE, SECRET, AFTER) for who in (CLINICIAN, CLIENT)}
         async with two_people(place, recordings) as call:
             await call.admit()
@@ -100,7 +78,7 @@ async def test_a_call_from_a_spoken_word_to_a_signed_note(
             await call.clinician.control("start")
             await call.connect()
             assert call.clinician.state["capture"] == "consent_pending"
-            assert not ear.heard
+            assert not witness.captured
             await call.client.consent("granted")
             await call.clinician.until(lambda: call.clinician.state.get("capture") == "capturing", "recording")
             ack = await play_through(place, call)
@@ -129,7 +107,7 @@ async def test_a_call_from_a_spoken_word_to_a_signed_note(
         # what was said while paused is nowhere
         told = str([captions, transcript, note, inbox, session]).lower()
         assert place.dialogue.code_word not in told
-        assert not found_in(files_below(place.data_dir, scratch), [place.dialogue.code_word.encode()])
+        assert said_in((place.data_dir, scratch), place.dialogue.code_word) == []
         gap = next(gap for gap in transcript["gaps"] if gap["reason"] == "paused")
         assert gap["pause_reasons"] == ["clinician"]
         assert abs(gap["start_ms"] - ack["effective_at_ms"]) <= 1
@@ -143,9 +121,10 @@ async def test_a_call_from_a_spoken_word_to_a_signed_note(
 
         # the audio is gone and a receipt says so
         assert session["audio"] == "erased"
-        probes = ear.probes()
-        assert len(probes) > 50
-        assert not found_in(files_below(place.data_dir, scratch), probes)
+        looked_for = witness.done()
+        assert looked_for.samples > 20 * 16_000
+        assert looked_for.keys > 20
+        assert search(looked_for, place.data_dir, scratch).clean
         assert not list((place.data_dir / "spool").rglob("*.chunk"))
         receipts = (await place.get(f"/v1/sessions/{call.session_id}/receipts"))["items"]
         keys = load_public_keys((await place.http.get("/.well-known/quietnote-receipt-keys.json")).content)
@@ -161,16 +140,13 @@ async def test_a_call_from_a_spoken_word_to_a_signed_note(
         assert all(s["evidence"] for s in sentences)
         assert [i["kind"] for i in inbox["items"] if i["session_id"] == call.session_id] == ["draft_ready"]
 
-        # words lie nowhere in the open, before signing and after it
-        words = [b"breathing exercise", b"six hours", b"worry less", b"Robin"]
-        assert not found_in(files_below(place.data_dir, scratch), words)
+        # words lie nowhere in the open, before signing and after it, and no name does
+        assert said_in((place.data_dir, scratch), *WORDS) == []
         answer = await sign(place, session["note_id"], call.session_id)
         assert answer.status_code == 200, answer.text
         gone = await place.http.get(f"/v1/sessions/{call.session_id}/transcript")
         assert gone.status_code == 410
         assert gone.json()["slug"] == "transcript-purged"
-        assert not found_in(files_below(place.data_dir, scratch), words)
-
-    logged = capfd.readouterr()
-    for text in (logged.out, logged.err):
-        assert not any(word.decode() in text for word in (*words, place.dialogue.code_word.encode()))
+        assert said_in((place.data_dir, scratch), *WORDS) == []
+        assert search(witness.done(), place.data_dir, scratch).clean
+        assert not [path for path in place.data_dir.rglob("*") if path.is_file() and NAME in path.read_bytes()]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from bot.bench.forensics import bytes_in, said_in
 from bot.errors import InvalidTransition, StorageUnavailable
 from bot.events import ConsentState
 from bot.notes import material
@@ -50,12 +51,7 @@ def assert_nothing_left(folder: Path, state: dict[str, Any], held: dict[str, int
     said = {one.statement["kind"]: one.statement for one in verdicts}
     assert (len(verdicts), set(said), said["transcript"]["reason"]) == (2, {"audio", "transcript"}, "withdrawn")
     assert held is None or said["transcript"]["held"] == held
-    assert files_with(folder, b"needle") == []
-
-
-def files_with(folder: Path, *needles: bytes) -> list[str]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return [path.name for path in files if any(needle in path.read_bytes() for needle in needles)]
+    assert said_in(folder, "needle") == []
 
 
 async def finished(world: World) -> str:
@@ -102,10 +98,10 @@ async def test_a_draft_is_destroyed_with_the_words_it_was_made_from(world: World
         sealed = [row for sealed in (NoteRow.sealed, SegmentRow.sealed) for row in await db.scalars(select(sealed))]
     assert len(sealed) == 7
     needles = [needle for one in sealed for needle in (one[:32], one[-32:])]
-    assert files_with(world.folder, *needles)
+    assert bytes_in(world.folder, *needles)
     for _ in range(2):
         await take_back(world, session_id)
-        assert files_with(world.folder, *needles) == []
+        assert bytes_in(world.folder, *needles) == []
         await world.aftercall.sweep()
     assert_nothing_left(world.folder, await state_of(world, session_id), DRAFT_HELD)
 

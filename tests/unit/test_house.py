@@ -181,7 +181,7 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "jwt": ("control/tokens.py",),
     "livekit": ("media/livekit",),
     "uvicorn": ("server.py",),
-    "typer": ("cli.py",),
+    "typer": ("cli.py", "commands/", "bench/commands.py"),
     "rich": ("demo/show.py",),
     "prometheus_client": ("metrics.py",),
     "jiwer": ("demo/wer.py", "bench/wer.py"),
@@ -291,7 +291,8 @@ def locked(name: str) -> dict[str, tuple[str, int]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "extras"), [("requirements.lock", ("dev", "e2e")), ("requirements.runtime.lock", ())]
+    ("name", "extras"),
+    [("requirements.lock", ("dev", "e2e", "postgres")), ("requirements.runtime.lock", ("postgres",))],
 )
 def test_the_lock_pins_everything_by_hash_and_fits_the_bounds(name: str, extras: tuple[str, ...]) -> None:
     found = locked(name)

@@ -11,6 +11,7 @@ from fastapi.telemetry import TelemetryConfig
 from bot import __version__
 from bot.control import problems
 from bot.control.api import (
+    audit,
     auth,
     capture,
     clinics,
@@ -22,8 +23,11 @@ from bot.control.api import (
     notes,
     openapi,
     receipts,
+    records,
     rooms,
     sessions,
+    sharing,
+    webhooks,
     writing,
 )
 from bot.control.api.edge import Edge
@@ -42,6 +46,7 @@ def create_app(services: Services) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         services.stopping.set()
+        await app.state.inbox.end()
 
     app = FastAPI(
         title="Quietnote",
@@ -60,12 +65,15 @@ def create_app(services: Services) -> FastAPI:
     def count(event: SessionEvent) -> None:
         services.metrics.session_events.labels(kind=event.kind).inc()
 
+    app.state.inbox = inbox.InboxHub(services)
     services.store.listen(app.state.streams.on_event)
+    services.store.listen(app.state.inbox.on_event)
     services.store.listen(count)
     problems.install(app, lost=lost)
     openapi.install(app)
     for part in (
-        health, auth, join, sessions, capture, mycopy, events, writing, notes, inbox, receipts, clinics, rooms,
+        health, auth, join, sessions, capture, sharing, mycopy, events, writing, notes, inbox, receipts, records, audit,
+        clinics, webhooks, rooms,
     ):  # fmt: skip
         app.include_router(part.router)
     app.include_router(page_routes(UI))

@@ -16,6 +16,8 @@ Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 MOST_PEOPLE = 5
 """Largest call, one of each role: every browser in it sends its picture to every other one."""
+MOST_NAMED = 12
+"""Most people of one session, with those who share a microphone."""
 DocumentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}$")]
 
 
@@ -65,10 +67,20 @@ class OnFile(Body):
     )
 
 
+ClientRef = Annotated[
+    Identifier | None,
+    Field(
+        description="Of a client: the platform's reference of them over all their sessions, by which their record is "
+        "exported, held and deleted; never a name. Left out: their id.",
+    ),
+]
+
+
 class Participant(Body):
     """Somebody the session is for."""
 
     id: Identifier | None = Field(None, description="The platform's id of the person; made here when left out.")
+    client_ref: ClientRef = None
     role: Role
     display_name: Name
     language: LanguageTag | None = Field(
@@ -77,6 +89,21 @@ class Participant(Body):
         "Left out: the session's language.",
     )
     consent: OnFile | None = Field(None, description="Left out: they are asked in the call.")
+    shares_with: Identifier | None = Field(
+        None,
+        description="Id of the client or guardian at whose page and microphone they sit, as a couple does, or a parent "
+        "and child: each of them answers for themselves there, and what is said there is given to none of them alone.",
+    )
+
+
+class SharedBody(Body):
+    """Somebody who sits at another participant's page and microphone."""
+
+    id: Identifier | None = Field(None, description="The platform's id of the person; made here when left out.")
+    client_ref: ClientRef = None
+    role: Role = Field(description="`client` or `guardian`.")
+    display_name: Name
+    language: LanguageTag | None = Field(None, description="What they read; left out: the session's language.")
 
 
 class NewSessionBody(Body):
@@ -85,7 +112,7 @@ class NewSessionBody(Body):
     clinic_id: str = Field(min_length=1, max_length=64)
     room: Room = Room()
     appointment: Appointment | None = None
-    participants: tuple[Participant, ...] = Field((), max_length=MOST_PEOPLE)
+    participants: tuple[Participant, ...] = Field((), max_length=MOST_NAMED)
     template: str | None = Field(None, max_length=64)
     language: Language | None = None
     mode: Literal["full", "summary_only"] = Field(
@@ -112,14 +139,16 @@ class ConsentBody(Body):
         "api",
         description="How it was given. `verbal_attested`: said aloud in the call, as the clinician attests whose token "
         "this is; taken where the clinic's `consent.verbal_attested` is on. The service's own (`asked`, "
-        "`pressed_start`, `on_file`) are refused.",
+        "`pressed_start`, `on_file`, `link`) are refused.",
     )
-    text_version: str = Field("", max_length=32)
+    text_version: str = Field(
+        "", max_length=32, description="The version that was read; without it no text is recorded with the answer."
+    )
     destroy: bool = Field(
         False,
         description="With `revoked`, from somebody who had agreed: everything that was recorded so far in this session "
         "is destroyed, of everybody. A recording that runs ends with it; after the call no note is made, and an "
-        "unsigned draft is destroyed. A signed note stays.",
+        "unsigned draft is destroyed, without this too. A signed note stays.",
     )
     message_id: MessageId | None = None
     seq: int | None = Field(None, ge=0)
@@ -130,6 +159,14 @@ class InputBody(Body):
 
     kind: Literal["clinician_summary", "observation", "dictation"]
     text: str = Field(min_length=1, max_length=50_000)
+
+
+class HoldBody(Body):
+    """A legal hold to place: on one client, or on one session."""
+
+    client_ref: Identifier | None = Field(None, description="The client whose whole record is held.")
+    session_id: str | None = Field(None, min_length=1, max_length=64, description="The session that is held.")
+    matter: DocumentId = Field(description="Id of the case it is for: no spaces, never what it is about.")
 
 
 class SignBody(Body):
@@ -154,3 +191,19 @@ class JoinBody(Body):
 
 class CopyBody(JoinBody):
     """What the link to somebody's own copy carries."""
+
+
+class WebhookBody(Body):
+    """A webhook endpoint to add."""
+
+    url: str = Field(
+        max_length=2048,
+        description="An https address on the public internet, on the usual port or one from 1024. Without a name or "
+        "password, in ASCII.",
+    )
+
+
+class RotateBody(Body):
+    """How an endpoint's secret is replaced."""
+
+    overlap_hours: int = Field(24, ge=0, le=168, description="For how long the old secret goes on signing too.")

@@ -11,7 +11,7 @@ from bot.control.api import answers, bodies, views
 from bot.control.api.deps import Answer, Called, Once, Served
 from bot.control.api.gives import gives
 from bot.control.attesting import VERBAL
-from bot.control.auth import Caller, session_for
+from bot.control.auth import Caller, at_page, session_for
 from bot.control.capture import Ack, Action, Actor, ActorKind, consent_action, permit
 from bot.control.services import Services
 from bot.errors import (
@@ -79,16 +79,19 @@ async def consent(
 ) -> dict[str, Any]:
     """Only the participant's own session token may do this: nobody answers for somebody else.
 
+    Those who share a page and a microphone each answer there, with the token of that page.
+
     Where the clinic allows it, a clinician's token may attest by the method `verbal_attested` that somebody else said
     yes aloud in this call. What somebody said no to themselves cannot be attested away.
     """
     await session_for(services, caller, session_id)
     decision = ConsentState(body.decision)
     action = consent_action(decision, aloud=body.method == VERBAL, destroy=body.destroy)
-    permit(caller.actor, action, about=participant_id)
+    actor = await at_page(services, caller, session_id)
+    permit(actor, action, about=participant_id)
     live = await services.live.of(session_id)
     ack = await live.consent(
-        caller.actor,
+        actor,
         participant_id,
         decision,
         method=body.method,
@@ -97,7 +100,8 @@ async def consent(
         seq=body.seq,
         destroy=body.destroy,
     )
-    return {"participant_id": participant_id, "consent": decision.value, **acknowledged(ack)}
+    now = await services.store.participant(session_id, participant_id)
+    return {"participant_id": participant_id, "consent": now.stands.value, **acknowledged(ack)}
 
 
 @router.get(
@@ -108,9 +112,10 @@ async def consent(
 async def consents(session_id: str, participant_id: str, caller: Called, services: Served) -> dict[str, Any]:
     """Every answer in order, the first one first. Others than clinicians read their own."""
     await session_for(services, caller, session_id)
-    permit(caller.actor, Action.READ_CONSENT, about=participant_id)
+    permit(await at_page(services, caller, session_id), Action.READ_CONSENT, about=participant_id)
     person = await services.store.participant(session_id, participant_id)
     given = [one for one in await services.store.consents(session_id) if one.participant_id == participant_id]
+    await services.audit.append(caller.actor.clinic_id, "", "consent.read", participant_id, session_id=session_id)
     return views.consents(person, given)
 
 

@@ -75,6 +75,7 @@ class Repeatable:
         sent = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + await request.body()).hexdigest()
         known = await store.idempotency_begin(clinic_id, own_key, sent)
         if known is not None:
+            await self._services.audit.append(clinic_id, "", "answer.repeated", request.url.path)
             return _json(known.body, known.status, {REPLAYED: "true"})
         try:
             status, body = await work()

@@ -23,6 +23,7 @@ from bot.control.services import Services
 from bot.errors import Forbidden
 from bot.log import where
 from bot.settings import Settings
+from bot.store import acting
 
 log = structlog.get_logger()
 
@@ -43,6 +44,10 @@ class Edge:
             await self._app(scope, receive, send)
             return
         structlog.contextvars.clear_contextvars()
+        with acting.request():
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         if not host_allowed(self._services.settings, headers.get("host", "")):
             await self._refuse(scope, receive, send, "In development mode this service answers to loopback names only.")

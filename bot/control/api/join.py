@@ -10,10 +10,12 @@ from bot.control.api.gives import gives
 from bot.control.api.sessions import token_for
 from bot.control.limits import Limit
 from bot.errors import NotFound, Overloaded, RateLimited
+from bot.store import acting
 
 router = APIRouter(tags=["joining"])
 
 PER_ADDRESS = Limit(tries=60, window_s=60)
+NOT_VALID = "This link is not valid. Ask for a new one."
 
 
 @router.post(
@@ -27,11 +29,18 @@ async def join(request: Request, body: bodies.JoinBody, services: Served, once: 
     await services.limiter.check("join-from", address, PER_ADDRESS)
     try:
         record = await services.store.get(body.session_id)
+    except NotFound:
+        raise NotFound(NOT_VALID) from None
+    try:
         person = await services.store.participant_by_invite(body.session_id, body.code)
     except NotFound:
-        raise NotFound("This link is not valid. Ask for a new one.") from None
+        refused = "session.join_refused"
+        await services.audit.append(record.clinic_id, "unknown", refused, record.id, session_id=record.id)
+        raise NotFound(NOT_VALID) from None
+    acting.act(person.id, "link")
 
     async def work() -> Answer:
+        await services.audit.append(record.clinic_id, "", "session.joined", person.id, session_id=record.id)
         return 200, {
             "token": token_for(services, record, person.id, person.role),
             "participant": views.participant(person),

@@ -11,21 +11,21 @@ from bot.control.api import answers, bodies, views
 from bot.control.api.deps import Answer, Called, Once, Served
 from bot.control.api.gives import gives
 from bot.control.api.sessions import base_url, copy_url
-from bot.control.auth import session_for
+from bot.control.attesting import LINK
+from bot.control.auth import at_page, session_for
 from bot.control.capture import Action, Actor, ActorKind, permit
 from bot.control.limits import Limit
 from bot.control.mycopy import Copy
 from bot.control.services import Services
 from bot.errors import InvalidTransition, NotFound, Overloaded, RateLimited
 from bot.events import ConsentState
+from bot.store import acting
 
 router = APIRouter(prefix="/v1", tags=["one's own copy"])
 
 PER_ADDRESS = Limit(tries=60, window_s=60)
 PER_PERSON = Limit(tries=10, window_s=3600)
 """Links that one person may have made."""
-METHOD = "link"
-"""How a withdrawal by the link is recorded."""
 
 
 @router.post(
@@ -37,9 +37,12 @@ METHOD = "link"
 async def link(
     request: Request, session_id: str, participant_id: str, caller: Called, services: Served, once: Once
 ) -> Response:
-    """With the participant's own session token. The link outlives it; links that were given out before stay good."""
+    """With the session token of the participant's own page. The link outlives it.
+
+    Links that were given out before stay good.
+    """
     record = await session_for(services, caller, session_id)
-    permit(caller.actor, Action.GET_COPY, about=participant_id)
+    permit(await at_page(services, caller, session_id), Action.GET_COPY, about=participant_id)
     await services.limiter.check("consent-link", f"{session_id}:{participant_id}", PER_PERSON)
 
     async def work() -> Answer:
@@ -61,6 +64,8 @@ async def read(request: Request, body: bodies.CopyBody, services: Served, once: 
     copy = await _copy(request, body, services)
 
     async def work() -> Answer:
+        record, person = copy.record, copy.person
+        await services.audit.append(record.clinic_id, "", "consent_copy.read", person.id, session_id=record.id)
         return 200, copy_view(copy)
 
     return await once(work, clinic_id=copy.record.clinic_id, who=_who(copy))
@@ -87,7 +92,7 @@ async def withdraw(request: Request, body: bodies.CopyBody, services: Served, on
             actor,
             person.id,
             ConsentState.REVOKED,
-            method=METHOD,
+            method=LINK,
             text_version="",
             message_id=None,
             seq=None,
@@ -102,7 +107,9 @@ async def withdraw(request: Request, body: bodies.CopyBody, services: Served, on
 async def _copy(request: Request, body: bodies.CopyBody, services: Services) -> Copy:
     address = request.client.host if request.client else "unknown"
     await services.limiter.check("copy-from", address, PER_ADDRESS)
-    return await mycopy.read(services.store, body.session_id, body.code, services.clock.now())
+    copy = await mycopy.read(services.store, body.session_id, body.code, services.clock.now())
+    acting.act(copy.person.id, LINK)
+    return copy
 
 
 def _who(copy: Copy) -> str:
@@ -121,7 +128,7 @@ def copy_view(copy: Copy) -> dict[str, Any]:
             "display_name": copy.person.display_name,
         },
         "clinic": {name: record.snapshot.get(name, "") for name in ("name", "support_contact")},
-        "consent": copy.person.consent.value,
+        "consent": copy.person.stands.value,
         "answers": [one | {"text": copy.texts.get(one["text_sha256"] or "")} for one in given["answers"]],
         "happened": {
             "recorded_from": when(record.captured_from),

@@ -43,6 +43,9 @@ async def read(note_id: str, response: Response, caller: Called, services: Serve
     """Sections, sentences, and each sentence's evidence. The ``ETag`` is the note's version."""
     note = await _note_for(services, caller, note_id)
     permit(caller.actor, Action.READ_NOTE)
+    await services.audit.append(
+        note.clinic_id, "", "note.read", note.id, session_id=note.session_id, detail=str(note.version)
+    )
     response.headers["ETag"] = f'"{note.version}"'
     return note_view(note)
 
@@ -104,6 +107,8 @@ def note_view(note: NoteRecord) -> dict[str, Any]:
         "session_id": note.session_id,
         "state": note.state.value,
         "version": note.version,
+        "edited": note.edited,
+        "words_added": note.words_added,
         "created_at": views.when(note.created_at),
         "signed_at": views.when(note.signed_at),
         "signed_by": note.signed_by,

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from bot.control.api.answers.stream import EVENTS
+from bot.control.api.answers.stream import EVENTS, INBOX_EVENTS
 from bot.control.api.deps import IDEMPOTENCY_KEY, REPLAYED
 from bot.control.api.gives import SLUGS, by_status, problem_response
 from bot.control.auth import COOKIE, CSRF_HEADER
@@ -72,7 +72,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas["Problem"] = PROBLEM
-    _, events = models_json_schema([(model, "serialization") for model in EVENTS.values()], ref_template=REFS)
+    streamed = (*EVENTS.values(), *INBOX_EVENTS.values())
+    _, events = models_json_schema([(model, "serialization") for model in streamed], ref_template=REFS)
     schemas.update(events["$defs"])
     components["responses"] = {
         "Problem": {

@@ -27,13 +27,14 @@ async def receipts(session_id: str, caller: Called, services: Served) -> dict[st
     await session_for(services, caller, session_id)
     permit(caller.actor, Action.READ_TRANSCRIPT)
     found = await services.store.receipts(session_id)
+    await services.audit.append(caller.actor.clinic_id, "", "receipts.read", session_id, session_id=session_id)
     return page([views.receipt(record, json.loads(record.body)) for record in found], None)
 
 
 @router.get(
     "/v1/sessions/{session_id}/receipts/{receipt_id}",
     summary="Download a receipt",
-    responses=gives(answers.AudioReceipt | answers.TranscriptReceipt, NotFound),
+    responses=gives(answers.AudioReceipt | answers.TranscriptReceipt | answers.DraftReceipt, NotFound),
 )
 async def receipt(session_id: str, receipt_id: str, caller: Called, services: Served) -> Response:
     """The file as it was signed, for ``quietnote receipt verify``."""
@@ -41,6 +42,7 @@ async def receipt(session_id: str, receipt_id: str, caller: Called, services: Se
     permit(caller.actor, Action.READ_TRANSCRIPT)
     for record in await services.store.receipts(session_id):
         if record.id == receipt_id:
+            await services.audit.append(caller.actor.clinic_id, "", "receipt.read", record.id, session_id=session_id)
             name = f"quietnote-receipt-{record.kind}-{record.id}.json"
             headers = {"Content-Disposition": f'attachment; filename="{name}"'}
             return Response(record.body, media_type="application/json", headers=headers)

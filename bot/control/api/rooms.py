@@ -42,8 +42,10 @@ log = structlog.get_logger()
 router = APIRouter()
 
 SUBPROTOCOL = "quietnote.room.v1"
-NORMAL, INTERNAL, STOPPING, TOO_MANY = 1000, 1011, 1012, 1013
+NORMAL, NO_STATUS, INTERNAL, STOPPING, TOO_MANY = 1000, 1005, 1011, 1012, 1013
 TOO_SLOW, NO_HELLO, UNAUTHORIZED, REFUSED, HELLO_LATE = 4008, 4400, 4401, 4403, 4408
+PING_EVERY_S, PONG_WITHIN_S = 4.0, 6.0
+"""The server's own pings: a machine that fell asleep, or lost its network, is away within ten seconds."""
 CLOSE_S = 2.0
 """Longest wait for what is still to be sent, and for the closing itself."""
 SIGNALS = 256
@@ -105,6 +107,10 @@ class Page:
         self._signals: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(maxsize=SIGNALS)
         self._gone = False
         """True when the page itself ended the connection."""
+        self._heard_s = services.clock.monotonic_s()
+        """When it said something last."""
+        self._broke = False
+        """True when the connection ended without a word."""
         self._ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
 
     # -- what the live session sees ----------------------------------------------------------------------------------
@@ -152,10 +158,14 @@ class Page:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._outbox.close()
-            await live.exit(member, self)
+            await live.exit(member, self, heard_s=self._last_sign_s() if self._broke else None)
             log.info("page_out", session_id=session_id, participant_id=member.participant_id)
         if not self._gone:
             await self.hang_up(*self._end())
+
+    def _last_sign_s(self) -> float:
+        """When the page was there for certain, where its connection broke: its answers to pings are not told here."""
+        return max(self._heard_s, self._services.clock.monotonic_s() - PING_EVERY_S - PONG_WITHIN_S)
 
     def _end(self) -> tuple[int, str]:
         if self._ending.done():
@@ -221,8 +231,8 @@ class Page:
                     self._signals.put_nowait(message)
                 else:
                     await self._take(member, live, message)
-            except WebSocketDisconnect:
-                self._gone = True
+            except WebSocketDisconnect as end:
+                self._gone, self._broke = True, end.code == NO_STATUS
                 return
             except ProblemError as error:
                 await self.send({"type": "problem", "problem": error.members()})
@@ -256,6 +266,7 @@ class Page:
         event = await self._websocket.receive()
         if event["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(event.get("code", NORMAL))
+        self._heard_s = self._services.clock.monotonic_s()
         text = event.get("text")
         if text is None:
             raise ConfigInvalid("Messages are JSON in text frames.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -21,8 +22,17 @@ from bot.control.auth import Caller, need_scope, session_for
 from bot.control.capture import Action, ActorKind, permit
 from bot.control.lobby import BOT_ID
 from bot.control.services import Services
+from bot.control.sharing import check_shared
 from bot.control.tokens import LIFETIME
-from bot.errors import AppointmentMissing, ConfigInvalid, Forbidden, NotFound, SessionLocked, TranscriptPurged
+from bot.errors import (
+    AppointmentMissing,
+    ConfigInvalid,
+    Forbidden,
+    InvalidTransition,
+    NotFound,
+    SessionLocked,
+    TranscriptPurged,
+)
 from bot.events import Role
 from bot.store.records import NewParticipant, NewSession, SessionRecord
 
@@ -66,7 +76,7 @@ async def create(
                 "participant_id": person.id,
                 "role": person.role.value,
                 "token": token_for(services, record, person.id, person.role),
-                "invite_url": f"{base}/join/{record.id}#{code_of[person.id]}",
+                "invite_url": f"{base}/join/{record.id}#{code_of[person.id]}" if code_of[person.id] else None,
                 "consent_url": copy_url(base, record.id, copy_of[person.id]),
             }
             for person in people
@@ -90,8 +100,9 @@ def _new_session(
     clinicians = [one.id for one in people if one.role is Role.CLINICIAN]
     if not clinicians:
         raise ConfigInvalid("participants: a session needs a clinician.")
-    if len(people) > MOST_PEOPLE:
-        raise ConfigInvalid(f"participants: a call holds {MOST_PEOPLE} people, the clinician among them.")
+    _check_shared(people)
+    if sum(one.shares_with is None for one in people) > MOST_PEOPLE:
+        raise ConfigInvalid(f"participants: a call holds {MOST_PEOPLE} pages, the clinician's among them.")
     if any(one.id == BOT_ID for one in people):
         raise ConfigInvalid(f"participants: the id {BOT_ID!r} is the bot's.")
     for place, one in enumerate(people):
@@ -121,12 +132,36 @@ def _new_session(
 def _participant(one: bodies.Participant, caller: Caller) -> NewParticipant:
     own = caller.actor.user_id if one.role is Role.CLINICIAN else None
     person_id = one.id or own or f"p-{secrets.token_hex(8)}"
-    return _invited(person_id, one.role, one.display_name, one.language)
+    invited = _invited(person_id, one.role, one.display_name, one.language, one.shares_with)
+    return replace(invited, client_ref=client_ref_of(one))
 
 
-def _invited(person_id: str, role: Role, name: str, language: str | None = None) -> NewParticipant:
-    """Somebody with an invitation, and a link to their copy of what they agree to."""
-    return NewParticipant(person_id, role, name, _code(), language, copy_code=mycopy.new_code())
+def client_ref_of(one: bodies.Participant | bodies.SharedBody) -> str | None:
+    """The platform's reference of a client. Raises ConfigInvalid for one of anybody else."""
+    if one.client_ref is not None and one.role is not Role.CLIENT:
+        raise ConfigInvalid("client_ref: is of a participant whose role is client.")
+    return one.client_ref
+
+
+def _invited(
+    person_id: str, role: Role, name: str, language: str | None = None, shares_with: str | None = None
+) -> NewParticipant:
+    """Somebody with an invitation to a page of their own, and a link to their copy of what they agree to."""
+    code = _code() if shares_with is None else None
+    return NewParticipant(person_id, role, name, code, language, copy_code=mycopy.new_code(), shares_with=shares_with)
+
+
+def _check_shared(people: Sequence[NewParticipant]) -> None:
+    by_id = {one.id: one for one in people}
+    there = Counter[str]()
+    for one in people:
+        if one.shares_with is None:
+            continue
+        host = by_id.get(one.shares_with)
+        if host is None:
+            raise ConfigInvalid("participants.shares_with: must name a participant of this session.")
+        there[host.id] += 1
+        check_shared(one.role, host.role, host_shares=host.shares_with is not None, there=there[host.id])
 
 
 def _code() -> str:
@@ -181,8 +216,11 @@ async def _whole(services: Services, clinic_id: str, records: Sequence[SessionRe
     people = await services.store.participants_of(clinic_id, ids)
     lanes = await services.store.lanes_of(ids)
     warned = await services.store.warnings_of(ids)
-    live = services.live.warnings
-    return [views.session(one, people[one.id], lanes[one.id], [*warned[one.id], *live(one.id)]) for one in records]
+    live, made = services.live.warnings, await services.store.makings(ids)
+    return [
+        views.session(one, people[one.id], lanes[one.id], [*warned[one.id], *live(one.id)], made.get(one.id))
+        for one in records
+    ]
 
 
 @router.get(
@@ -195,8 +233,9 @@ async def read(session_id: str, caller: Called, services: Served) -> dict[str, A
     record = await session_for(services, caller, session_id)
     permit(caller.actor, Action.READ_STATE)
     if not views.reads_all(caller.actor):
-        me = await services.store.participant(session_id, caller.actor.participant_id or "")
-        return views.session_for_client(record, me)
+        people = await services.store.participants(session_id)
+        own = [one for one in people if caller.actor.participant_id in {one.id, one.shares_with}]
+        return views.session_for_client(record, own)
     [session] = await _whole(services, record.clinic_id, [record])
     return session
 
@@ -211,20 +250,28 @@ async def transcript(session_id: str, caller: Called, services: Served) -> dict[
     await session_for(services, caller, session_id)
     permit(caller.actor, Action.READ_TRANSCRIPT)
     words = await services.store.transcript(session_id)
-    names = {person.id: person.display_name for person in await services.store.participants(session_id)}
-    return to_json(words, names)
+    await services.audit.append(caller.actor.clinic_id, "", "transcript.read", session_id, session_id=session_id)
+    people = await services.store.participants(session_id)
+    shared: dict[str, list[str]] = {}
+    for one in people:
+        if one.shares_with is not None:
+            shared.setdefault(one.shares_with, [one.shares_with]).append(one.id)
+    return to_json(words, {one.id: one.display_name for one in people}, shared)
 
 
 @router.post(
     "/{session_id}/inputs",
     status_code=201,
     summary="Add text for the note",
-    responses=gives(answers.InputAdded, NotFound, SessionLocked, status=201),
+    responses=gives(answers.InputAdded, NotFound, SessionLocked, InvalidTransition, status=201),
 )
 async def add_input(
     session_id: str, body: bodies.InputBody, caller: Called, services: Served, once: Once
 ) -> Response:
-    """Text a clinician gives the note to use, such as a summary of their own."""
+    """Text a clinician gives the note to use, such as a summary of their own.
+
+    `session-locked` where the note is signed or discarded, `invalid-transition` where the session was destroyed.
+    """
     await session_for(services, caller, session_id)
     permit(caller.actor, Action.ADD_INPUT)
 
@@ -252,6 +299,7 @@ async def rejoin(session_id: str, caller: Called, services: Served, once: Once) 
         raise NotFound
 
     async def work() -> Answer:
+        await services.audit.append(record.clinic_id, "", "session.joined", own.id, session_id=record.id)
         token = token_for(services, record, own.id, own.role)
         return 200, {"token": token, "participant": views.participant(own)}
 

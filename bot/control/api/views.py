@@ -11,8 +11,9 @@ from bot.control.botrun import SET_ASIDE
 from bot.control.capture import Actor
 from bot.control.wording import status_words, words_for_all
 from bot.errors import NoteGenerationFailed, problem_classes
-from bot.events import SAMPLE_RATE_HZ, CaptureState, Role, TextInput, TranscriptState, ms_of
+from bot.events import SAMPLE_RATE_HZ, CaptureState, NoteState, Role, TextInput, TranscriptState, ms_of
 from bot.notes import inbox
+from bot.store.making import Making
 from bot.store.records import (
     Attestation,
     ConsentRecord,
@@ -60,6 +61,7 @@ def states(record: SessionRecord) -> dict[str, Any]:
         "note": record.note.value,
         "note_id": record.note_id,
         "withdrawn_by": record.withdrawn_by,
+        "part": record.part,
         "words": status_words(
             record.capture, record.transcript, record.note, failed=record.failure_slug is not None
         ),
@@ -77,8 +79,12 @@ def session(
     participants: Sequence[ParticipantRecord] = (),
     lanes: Sequence[LaneRecord] = (),
     warned: Sequence[Mapping[str, Any]] = (),
+    made: Making | None = None,
 ) -> dict[str, Any]:
-    """A session as its clinician and its platform read it; ``warned`` is what the pages were warned of."""
+    """A session as its clinician and its platform read it.
+
+    ``warned`` is what the pages were warned of, ``made`` how far its end is.
+    """
     return {
         "id": record.id,
         "clinic_id": record.clinic_id,
@@ -92,10 +98,27 @@ def session(
         **states(record),
         "failure_slug": failure_slug(record),
         "failure_cause": record.failure_slug,
+        "making": making(record, made),
+        "support_contact": record.snapshot.get("support_contact", ""),
         "participants": [participant(person) for person in participants],
         "lanes": [lane(one) for one in lanes],
         "warnings": warnings(record, lanes, warned),
         **{name: when(getattr(record, name)) for name in TIMES},
+    }
+
+
+def making(record: SessionRecord, made: Making | None) -> dict[str, Any] | None:
+    """How far the end of a session is, while something is still to be made; null otherwise."""
+    waits = record.transcript is TranscriptState.LIVE or record.note in {NoteState.QUEUED, NoteState.GENERATING}
+    if made is None or record.capture is not CaptureState.FINISHED or not waits:
+        return None
+    return {
+        "step": made.step,
+        "done": made.done,
+        "total": made.total,
+        "at": when(made.at),
+        "tries": made.tries,
+        "tried_at": when(made.tried_at),
     }
 
 
@@ -105,9 +128,9 @@ def failure_slug(record: SessionRecord) -> str | None:
     return cause if cause is None or cause in SLUGS else NoteGenerationFailed.slug
 
 
-def session_for_client(record: SessionRecord, me: ParticipantRecord) -> dict[str, Any]:
-    """A session as everybody else in it reads it: the bot's state and their own consent, nothing more."""
-    return {"id": record.id, **states_for_client(record), "participants": [participant(me)]}
+def session_for_client(record: SessionRecord, own: Sequence[ParticipantRecord]) -> dict[str, Any]:
+    """A session as everybody else in it reads it: the bot's state and the consent of their own page, nothing more."""
+    return {"id": record.id, **states_for_client(record), "participants": [participant(one) for one in own]}
 
 
 def participant(person: ParticipantRecord) -> dict[str, Any]:
@@ -116,8 +139,9 @@ def participant(person: ParticipantRecord) -> dict[str, Any]:
         "id": person.id,
         "role": person.role.value,
         "display_name": person.display_name,
-        "consent": person.consent.value,
+        "consent": person.stands.value,
         "language": person.language,
+        "shares_with": person.shares_with,
         "admitted": person.admitted or person.role is Role.CLINICIAN,
     }
 
@@ -126,7 +150,7 @@ def consents(person: ParticipantRecord, given: Sequence[ConsentRecord]) -> dict[
     """What somebody answered, and how it stands."""
     return {
         "participant_id": person.id,
-        "consent": person.consent.value,
+        "consent": person.stands.value,
         "answers": [
             {
                 "decision": one.decision.value,
@@ -196,8 +220,8 @@ def _appointment(record: SessionRecord) -> dict[str, Any] | None:
     }
 
 
-def inbox_item(item: InboxRecord) -> dict[str, Any]:
-    """An item of the Notes inbox."""
+def inbox_item(item: InboxRecord, contact: str) -> dict[str, Any]:
+    """An item of the Notes inbox; ``contact`` is whom the clinic names for what failed."""
     return {
         "id": item.id,
         "kind": item.kind,
@@ -207,6 +231,7 @@ def inbox_item(item: InboxRecord) -> dict[str, Any]:
         "read": item.read_at is not None,
         "reason": item.reason_slug,
         "text": inbox.reason_of(item.kind, item.reason_slug),
+        "support": {"reference": item.session_id, "contact": contact} if item.kind == "failed" else None,
     }
 
 

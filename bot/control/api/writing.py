@@ -23,7 +23,9 @@ async def inputs(session_id: str, caller: Called, services: Served) -> dict[str,
     """What was kept, as it was typed, for clinicians only."""
     await session_for(services, caller, session_id, scope="notes")
     permit(caller.actor, Action.READ_INPUTS)
-    return page([views.text_input(item) for item in await services.store.inputs(session_id)], None)
+    typed = await services.store.inputs(session_id)
+    await services.audit.append(caller.actor.clinic_id, "", "inputs.read", session_id, session_id=session_id)
+    return page([views.text_input(item) for item in typed], None)
 
 
 @router.post(

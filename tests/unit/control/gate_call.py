@@ -29,6 +29,12 @@ class Call(GateWorld):
             if not self.live.lobby.seats[who].admitted:
                 await self.live.admit(Actor(ActorKind.PLATFORM, "c", participant_id=DOCTOR), who)
 
+    async def leave(self, who: str) -> None:
+        page, self.people[who].page = self.people[who].page, None
+        assert page is not None
+        await self.live.exit(self.people[who].member, page)
+        await self.settle()
+
     async def act(self, action: str, message_id: str | None = None) -> Ack:
         actor = Actor(ActorKind.PLATFORM, "c", participant_id=DOCTOR)
         return await self.live.capture(actor, CaptureAction(action), message_id=message_id, seq=None)

@@ -8,7 +8,7 @@ from typing import Any
 from bot.control.capture import Actor, ActorKind
 from bot.errors import ProblemError
 from bot.events import CaptureAction, CaptureState, ConsentState, GateState, PauseReason, Role
-from tests.unit.control.gate_model import ENDED, Model, Said, stands
+from tests.unit.control.gate_model import ENDED, NOT_BEGUN, Model, Said, stands
 from tests.unit.control.gate_parts import ScriptedRoom
 from tests.unit.control.gate_world import ABSENT_S, CLIENT, DOCTOR, PARENT, PAUSE_ALL, ROLES, GateWorld
 
@@ -102,7 +102,8 @@ class Watched(Doors):
 
     absent_from: int | None
     reasons: frozenset[PauseReason]
-    terminal: str | None
+    terminal: tuple[int, str] | None
+    """The part of the session that ended, and how."""
 
     def hold_to_answer(self, said: Said, answer: dict[str, Any]) -> None:
         if not said.allowed:
@@ -112,7 +113,9 @@ class Watched(Doors):
         if not answer["ok"]:
             stuck = said.kind == "start" and answer["problem"]["slug"] == "invalid-transition"
             assert not stuck or self.row()["capture"] != CaptureState.OFF.value, "what never began can be started"
+            locked = said.kind == "start" and self.row()["withdrawn_by"] is not None
             assert answer["problem"]["slug"] in {
+                *(("session-locked",) if locked else ()),
                 "invalid-transition", "precondition-failed", "client-not-present", "overloaded",
             }, answer  # fmt: skip
             assert said.kind not in {"pause", "finish", "discard", "declined", "revoked"} or (
@@ -125,7 +128,7 @@ class Watched(Doors):
         """Bans that follow from who is there."""
         world, model, now = self.world, self.model, self.world.now
         row = self.row()
-        if row["capture"] == CaptureState.OFF.value and not self.waiting:
+        if row["capture"] in NOT_BEGUN and not self.waiting:
             model._take_over(model.off, held=True, at=now)
         seats = world.live.lobby.seats
         undecided = [w for w, s in seats.items() if s.present and stands(model.own[w])]
@@ -143,9 +146,12 @@ class Watched(Doors):
         """Never more open than what is recorded; and every account closes."""
         media, row = self.world.live.media, self.row()
         if self.terminal is not None:
-            assert row["capture"] == self.terminal, "what has ended stays ended"
-        elif row["capture"] in ENDED:
-            self.terminal = row["capture"]
+            part, ended = self.terminal
+            begun_anew = row["part"] == part + 1 and ended == CaptureState.FINISHED.value
+            assert begun_anew or (row["part"], row["capture"]) == self.terminal, "a part that has ended stays ended"
+            self.terminal = None if begun_anew else self.terminal
+        if row["capture"] in ENDED:
+            self.terminal = row["part"], row["capture"]
         if media is None:
             return
         for who, gate in media._gates.items():

@@ -23,17 +23,19 @@ import pytest
 from bot.clinics import CapturePolicy, ClinicConfig, ConsentPolicy
 from bot.clock import CallClock, ManualClock
 from bot.control import callmedia, endings, keeping, live, registry
-from bot.control.callmedia import MediaServices
 from bot.control.capture import Actor
 from bot.control.live import LiveServices, LiveSession
+from bot.control.mediaservices import MediaServices
 from bot.control.registry import LiveSessions
 from bot.errors import ProblemError
-from bot.events import AudioFrame, CapturedAudio, Role
+from bot.events import AudioFrame, AudioState, CapturedAudio, CaptureState, Role, TranscriptState
+from bot.media import spool
 from bot.media.pipeline import LanePipeline
 from bot.media.room import ControlMessage, Member
 from bot.store import ground
 from bot.store.bus import Bus
 from bot.store.clinic_store import ClinicStore
+from bot.store.parts import audio_name
 from bot.store.sessions import NewParticipant, NewSession, SessionStore
 from bot.store.vault import FileVault
 from tests.unit.control.gate_parts import (
@@ -219,9 +221,27 @@ class GateWorld:
         row = self.on.row(self.session_id)
         mine = [r for r in await self.on.store.unfinished() if r.id == self.session_id]
         if mine:
-            await self.sessions._recover(self.session_id, mine[0].capture)
+            await self.sessions._take_up(await self.sessions.of(self.session_id))
         assert row["id"] == self.session_id
         self.live = await self.sessions.of(self.session_id)
+
+    async def deal_with_end(self) -> bool:
+        """What the workflow does with a part that was handed on: its words are there, its sound is erased."""
+        store, record = self.on.store, await self.on.store.get(self.session_id)
+        handed_on = self.after.count(("finish", self.session_id)) >= record.part
+        if record.capture is not CaptureState.FINISHED or record.audio is not AudioState.HELD or not handed_on:
+            return False
+        self.scheduler.forget(self.session_id)
+        await self.sessions.let_go(self.session_id)
+        await store.raise_epoch(self.session_id)
+        name = audio_name(self.session_id, record.part)
+        assert self.on.vault.destroy_audio(name) or not spool.lanes_held(self.on.folder / "spool", name)
+        spool.sweep(self.on.folder / "spool", name)
+        if record.transcript is TranscriptState.LIVE:
+            await store.change(self.session_id, "transcript.ready", transcript=TranscriptState.READY)
+        await store.change(self.session_id, "audio.erased", audio=AudioState.ERASED)
+        await self.live.refresh()
+        return True
 
     async def close(self) -> None:
         await self.crash()

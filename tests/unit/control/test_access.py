@@ -20,6 +20,7 @@ from tests.access import (
     OWN,
     PLATFORM,
     READ_OWN,
+    SHARE,
     TABLE,
     TOKEN,
     WRITE,
@@ -31,6 +32,7 @@ from tests.conftest import ROOT
 ASKED: dict[Action, tuple[str, ...]] = {
     Action.CAPTURE: ACTIONS,
     Action.ADMIT: ("admit from the waiting room",),
+    Action.DECLARE_SHARED: (SHARE,),
     Action.GRANT: ("grant one's own consent",),
     Action.DECLINE: ("decline one's own consent",),
     Action.REVOKE: ("revoke one's own consent",),

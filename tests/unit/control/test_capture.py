@@ -47,7 +47,7 @@ def lifted(reasons: frozenset[PauseReason], *, consented: bool) -> CaptureView:
 def expected(view: CaptureView, action: CaptureAction, *, consented: bool) -> CaptureView | None:
     """The table of :mod:`bot.control.capture`, written out a second time; None where it is refused."""
     match (action, view.state):
-        case (A.START, S.OFF):
+        case (A.START, S.OFF | S.FINISHED):  # after Finish: another part of the session
             return CaptureView(S.CAPTURING if consented else S.CONSENT_PENDING)
         case (A.RESUME, S.PAUSED) if R.CLINICIAN in view.reasons:
             return lifted(view.reasons, consented=consented)
@@ -74,7 +74,9 @@ def test_every_action_in_every_state(action: CaptureAction, *, consented: bool) 
         else:
             after = apply(view, action, consented=consented)
             assert after == wanted, (view, action)
-            assert after.state is view.state or after.state in CAPTURE[view.state], "the table of states allows it"
+            begins = action is A.START and view.state is S.FINISHED
+            allowed = CAPTURE[S.OFF if begins else view.state]
+            assert after.state is view.state or after.state in allowed, "the table of states allows it"
 
 
 def test_pausing_twice_and_resuming_once_records() -> None:
@@ -98,9 +100,10 @@ STEPS = st.one_of(
 )
 
 
-@given(st.lists(STEPS, max_size=40))
-def test_whatever_happens_reasons_are_held_apart(steps: list[tuple[str, object]]) -> None:
-    view, consented, wanted = CaptureView(S.OFF), False, set()
+@given(st.sampled_from(VIEWS), st.lists(STEPS, max_size=40))
+def test_whatever_happens_reasons_are_held_apart(view: CaptureView, steps: list[tuple[str, object]]) -> None:
+    consented = view.state in {S.CAPTURING, S.PAUSED} and R.CONSENT not in view.reasons
+    wanted = set(view.reasons - {R.CONSENT})
     for kind, what in steps:
         running = view.state in {S.CAPTURING, S.PAUSED}
         if kind == "consent":
@@ -113,8 +116,10 @@ def test_whatever_happens_reasons_are_held_apart(steps: list[tuple[str, object]]
                 continue
             if what is A.PAUSE:
                 wanted.add(R.CLINICIAN)
-            elif what in {A.START, A.RESUME}:
+            elif what is A.RESUME:
                 wanted.discard(R.CLINICIAN)
+            else:
+                wanted.clear()  # what begins anew, or has ended, is held back by nothing of before
         elif isinstance(what, PauseReason) and running:
             view = hold(view, what) if kind == "hold" else lift(view, what, consented=consented)
             wanted.add(what) if kind == "hold" else wanted.discard(what)
@@ -164,7 +169,8 @@ def test_who_comes_late_pauses_everybody_or_only_themselves() -> None:
 ALLOWED: dict[str, set[Action]] = {
     "system": {Action.CAPTURE, Action.READ_STATE},
     "platform": {
-        Action.CAPTURE, Action.ADMIT, Action.READ_STATE, Action.READ_CAPTIONS, Action.READ_TRANSCRIPT,
+        Action.CAPTURE, Action.ADMIT, Action.DECLARE_SHARED,
+        Action.READ_STATE, Action.READ_CAPTIONS, Action.READ_TRANSCRIPT,
         Action.READ_NOTE, Action.ADD_INPUT, Action.ATTEST_ON_FILE, Action.READ_CONSENT,
         Action.READ_INPUTS, Action.WRITE_NOTE,
     },
@@ -201,6 +207,17 @@ def test_nobody_answers_for_somebody_else(role: Role) -> None:
         assert may(actor, action, "me")
         assert not may(actor, action, "somebody")
         assert not may(actor, action, None)
+
+
+def test_who_shares_a_page_answers_there_and_nowhere_else() -> None:
+    actor = Actor(
+        ActorKind.PARTICIPANT, "c", role=Role.CLIENT, participant_id="me", at_their_page=frozenset({"beside me"})
+    )
+    for action in {*OWN_ONLY, Action.READ_CONSENT}:
+        assert may(actor, action, "beside me")
+        assert not may(actor, action, "somebody")
+    for action in (Action.ATTEST_ALOUD, Action.ATTEST_ON_FILE, Action.DECLARE_SHARED):
+        assert not may(actor, action, "beside me")
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.CLINICIAN])

@@ -141,7 +141,7 @@ def test_a_caption_says_who_and_when() -> None:
     )  # fmt: skip
     assert channel.caption(segment) == {
         "type": "caption", "segment_id": "w1", "rev": 2, "final": True, "participant_id": "robin", "start_ms": 10,
-        "end_ms": 900, "text": "Yes.",
+        "end_ms": 900, "text": "Yes.", "speakers": ["robin"],
     }  # fmt: skip
 
 

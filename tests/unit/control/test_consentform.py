@@ -28,6 +28,11 @@ SAID = {
     "withhold_lane": ("who has not agreed is left out", "weggelassen", "se deja fuera"),
 }  # fmt: skip
 """Words of each language that stand there just when the setting is so, in the order of LANGUAGES."""
+CONDITIONS = {
+    "captions", "writer_here", "writer_elsewhere", "on_file", "asked_each_time", "verbal", "pause_all",
+    "withhold_lane", "switched_off", "contact", "no_contact",
+}  # fmt: skip
+OFF = ("switched transcription off", "Mitschrift in dieser Praxis abgeschaltet", "la transcripción está desactivada")
 LANGUAGES = ("en", "de", "es")
 
 
@@ -49,7 +54,7 @@ def test_every_language_has_the_same_parts() -> None:
     assert len(shapes) == 1
     assert len({(len(form.signature.lines), len(form.signature.on_file)) for form in FORMS.values()}) == 1
     used = {one.when for form in FORMS.values() for section in form.sections for one in section.paragraphs}
-    assert used - {None} == set(HOLDS), "a condition that nobody uses"
+    assert used - {None} == CONDITIONS == set(HOLDS), "a condition that nobody uses, or that no test looks at"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -66,8 +71,19 @@ def test_it_says_what_the_settings_are_whatever_they_are(language: str) -> None:
         )
         form = FORMS[language].fill(chosen, 3)
         said, versions = words(form), versions | {form["version"]}
+        true = {
+            "captions": captions,
+            "writer_here": writer == "offline",
+            "writer_elsewhere": writer == "openai",
+            "on_file": on_file,
+            "asked_each_time": not on_file,
+            "verbal": aloud,
+            "pause_all": joiner == "pause_all",
+            "withhold_lane": joiner == "withhold_lane",
+        }
         for when, by_language in SAID.items():
-            assert (by_language[LANGUAGES.index(language)] in said) is HOLDS[when](chosen), (when, said)
+            assert (by_language[LANGUAGES.index(language)] in said) is true[when], (when, said)
+        assert OFF[LANGUAGES.index(language)] not in said
         assert len(form["lines"]) == 3 + 2 * on_file
         assert "{" not in said.replace("Harbour {Practice}", "")
         assert "Harbour {Practice}" in said
@@ -93,8 +109,9 @@ def test_whom_to_turn_to_and_that_it_is_switched_off(language: str) -> None:
     assert "7" in form["foot"]
     nobody = words(FORMS[language].fill(clinic(support_contact=""), 7))
     assert ": ." not in nobody
+    assert "the office" not in nobody
     off = FORMS[language].fill(clinic(ai_features=AiFeatures(enabled=False)), 7)
-    assert len(words(off)) > len(words(form))
+    assert OFF[LANGUAGES.index(language)] in words(off)
 
 
 def test_a_version_fits_where_an_attestation_is_stored_and_holds_the_texts_hash() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +10,7 @@ from bot.control.capture import Actor, ActorKind
 from bot.errors import Overloaded
 from bot.events import CaptureState, GapReason, PauseReason, Role
 from tests.unit.control.gate_call import OPEN, Call
-from tests.unit.control.gate_world import CLIENT, DOCTOR, HELPER, PAUSE_ALL, ROLES, WITHHOLD, open_ground
-
-
-@pytest.fixture
-async def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Call]:
-    on = await open_ground(tmp_path, monkeypatch)
-    made = Call(on)
-    yield made
-    await made.close()
-    await on.close()
+from tests.unit.control.gate_world import CLIENT, DOCTOR, HELPER, PAUSE_ALL, ROLES, WITHHOLD
 
 
 @pytest.mark.parametrize("decision", ["revoked", "declined"])

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from bot.events import AudioState, CaptureState, ConsentState, PauseReason, Role
 from tests.unit.control import gate_world
 from tests.unit.control.gate_doors import Watched
-from tests.unit.control.gate_model import ENDED, Model, Said
+from tests.unit.control.gate_model import ENDED, NOT_BEGUN, Model, Said
 from tests.unit.control.gate_world import (
     CLIENT,
     DOCTOR,
@@ -75,7 +75,9 @@ class GateMachine(Watched, RuleBasedStateMachine):
         """Messages without an answer yet, each with how to find it."""
         self.absent_from: int | None = None
         self.reasons: frozenset[PauseReason] = frozenset()
-        self.terminal: str | None = None
+        self.terminal: tuple[int, str] | None = None
+        self.dealt_with_to = 0
+        """Up to this sample the sound of earlier parts was dealt with."""
 
     def run(self, work: Any) -> Any:
         return self.loop.run_until_complete(work)
@@ -84,19 +86,22 @@ class GateMachine(Watched, RuleBasedStateMachine):
 
     @initialize(
         clinic=st.sampled_from([PAUSE_ALL, WITHHOLD]),
-        begun=st.sampled_from(["recorded", "recorded", "recorded", "waits", "not"]),
+        begun=st.sampled_from(["recorded", "recorded", "again", "waits", "not"]),
     )
     def session(self, clinic: str, begun: str) -> None:
-        """``waits``: for the client's answer."""
+        """``waits``: for the client's answer; ``again``: it was finished, and recording went on."""
         self.clinic = clinic
         self.run(self.world.open(clinic))
         if begun != "not":
             for who in (DOCTOR, CLIENT):
                 self.enter(who)
             self.capture("platform", DOCTOR, "start", None)
-            if begun == "recorded":
+            if begun in {"recorded", "again"}:
                 self.consent("page", CLIENT, "granted", None)
             self.pass_time(3, 0.0)
+        if begun == "again":
+            self.goes_on_after_the_end(("nothing", 0, False), 2)
+            assert self.row()["part"] == 2
 
     @rule(who=ANYBODY)
     def comes_or_goes(self, who: str) -> None:
@@ -120,9 +125,27 @@ class GateMachine(Watched, RuleBasedStateMachine):
         for who, person in self.world.people.items():
             if person.page is not None and self.row()["consents"][who] != ConsentState.GRANTED.value:
                 self.consent("page", who, "granted", None)
-        begun = self.row()["capture"] != CaptureState.OFF.value
+        self.is_dealt_with()
+        begun = self.row()["capture"] not in NOT_BEGUN
         self.capture("platform", DOCTOR, "resume" if begun else "start", None)
         self.pass_time(eighths, 0.0)
+
+    @rule()
+    def is_dealt_with(self) -> None:
+        """The workflow comes to what was handed to it: after that, Start begins another part."""
+        if not self.held and not self.waiting and self.run(self.world.deal_with_end()):
+            self.dealt_with_to = self.world.now
+            self.after()
+
+    @rule(trouble=TROUBLE, eighths=st.integers(1, 12))
+    def goes_on_after_the_end(self, trouble: tuple[str, int, bool], eighths: int) -> None:
+        """Finish, and when that is dealt with, Start: in whatever trouble."""
+        if self.held:
+            return
+        self.capture("platform", DOCTOR, "finish", None)
+        self.pass_time(8, 0.0)
+        self.is_dealt_with()
+        self.in_trouble((("platform", DOCTOR, "start"),), trouble, eighths)
 
     def enter(self, who: str) -> None:
         self.world.come_in(who)
@@ -272,7 +295,7 @@ class GateMachine(Watched, RuleBasedStateMachine):
             self.crash(0)
         else:
             self.ground.db.kill_in = None
-            self.model._take_over(self.model.off, held=self.row()["capture"] == "off", at=self.world.now)
+            self.model._take_over(self.model.off, held=self.row()["capture"] in NOT_BEGUN, at=self.world.now)
             self.reasons = self.world.live.view.reasons
             self.look()
             if down % 4:  # mostly, the pages that were open come back by themselves
@@ -307,7 +330,7 @@ class GateMachine(Watched, RuleBasedStateMachine):
 
     @invariant()
     def audio_is_held_once_anything_was_kept(self) -> None:
-        if self.ground.kept:
+        if any(kept.end > self.dealt_with_to for kept in self.ground.kept):
             assert self.row()["audio"] != AudioState.ABSENT.value
 
     def teardown(self) -> None:
@@ -319,8 +342,10 @@ class GateMachine(Watched, RuleBasedStateMachine):
         self.after()
         self.pass_time(25, 0.0)
         if self.row()["capture"] in ENDED:
-            wanted = ("finish" if self.row()["capture"] == "finished" else "discard", self.world.session_id)
-            assert wanted in self.world.after, "what has ended is handed to the workflow"
+            last = "finish" if self.row()["capture"] == "finished" else "discard"
+            finished = self.row()["part"] - (last == "discard")
+            assert (last, self.world.session_id) in self.world.after, "what has ended is handed to the workflow"
+            assert self.world.after.count(("finish", self.world.session_id)) >= finished, "and so is every part"
         self.run(self.world.close())
 
 
@@ -359,6 +384,6 @@ def test_a_discard_of_what_was_never_captured_is_taken_up_after_a_crash(machine:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_whatever_happens_the_gate_holds_for_long(machine: type[GateMachine]) -> None:
     run_state_machine_as_test(machine, settings=profile(1500, 50))

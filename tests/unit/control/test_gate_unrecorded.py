@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +10,7 @@ from bot.control.capture import Actor, ActorKind
 from bot.errors import Overloaded
 from bot.events import PauseReason
 from tests.unit.control.gate_call import OPEN, Call
-from tests.unit.control.gate_world import CLIENT, DOCTOR, PARENT, PAUSE_ALL, WITHHOLD, open_ground
-
-
-@pytest.fixture
-async def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Call]:
-    on = await open_ground(tmp_path, monkeypatch)
-    made = Call(on)
-    yield made
-    await made.close()
-    await on.close()
+from tests.unit.control.gate_world import CLIENT, DOCTOR, PARENT, PAUSE_ALL, WITHHOLD
 
 
 @pytest.mark.parametrize("action", ["pause", "finish", "discard"])
@@ -111,7 +100,7 @@ async def test_absence_is_seen_though_a_no_cannot_be_recorded(call: Call) -> Non
     assert page is not None
     call.on.db.failing = 100
     with pytest.raises(Overloaded):
-        await call.answer(CLIENT, "revoked")
+        await call.answer(PARENT, "revoked")
     assert OPEN in call.gates, "the others agreed, and go on"
     await call.live.exit(call.people[DOCTOR].member, page)
     call.people[DOCTOR].page = None

@@ -24,7 +24,7 @@ class Disk:
         self.fault: QuietnoteError | None = None
         self.stored: list[str] = []
 
-    async def commit_final(self, _session_id: str, segment: Segment) -> None:
+    async def commit_final(self, _session_id: str, segment: Segment, *, epoch: int) -> None:
         self._take(segment.segment_id)
 
     async def add_gap(self, _session_id: str, gap: Gap) -> None:

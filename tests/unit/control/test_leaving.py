@@ -82,8 +82,10 @@ def test_one_person_of_a_side_is_enough() -> None:
     assert what(ELLIS, gone("robin", since_s=9000), here("kim", Role.INTERPRETER))[0] is EndReason.LEFT_ALONE
 
 
-def test_who_never_came_is_not_missed() -> None:
-    assert what(seat("ellis", Role.CLINICIAN, admitted=True), ROBIN) == (None, set())
+def test_who_never_came_is_missed_from_start_on() -> None:
+    never = seat("ellis", Role.CLINICIAN, admitted=True)
+    assert what(never, ROBIN, asked_s=539) == (None, set())
+    assert what(never, ROBIN, asked_s=600) == (EndReason.LEFT_ALONE, {ALONE})
 
 
 def test_who_waits_to_be_let_in_again_is_not_there() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +10,7 @@ from bot.control.capture import Ack, Actor, ActorKind
 from bot.errors import ConfigInvalid, Forbidden, InvalidTransition, Overloaded
 from bot.events import ConsentState, Role
 from tests.unit.control.gate_call import OPEN, Call
-from tests.unit.control.gate_world import CLIENT, DOCTOR, HELPER, ROLES, WITHHOLD, open_ground
-
-
-@pytest.fixture
-async def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Call]:
-    ground = await open_ground(tmp_path, monkeypatch)
-    made = Call(ground)
-    yield made
-    await made.close()
-    await ground.close()
+from tests.unit.control.gate_world import CLIENT, DOCTOR, HELPER, ROLES, WITHHOLD
 
 
 async def destroy(call: Call, who: str = CLIENT, decision: str = "revoked", **more: Any) -> Ack:

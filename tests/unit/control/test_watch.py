@@ -6,6 +6,7 @@ import pytest
 
 from bot.clinics import CapturePolicy
 from bot.control.capture import CaptureView
+from bot.control.leaving import Elapsed
 from bot.control.lobby import Lobby, Seat
 from bot.control.watch import STAY, UNDER_WAY, Verdict, judge
 from bot.events import CaptureState, EndReason, PauseReason, Role
@@ -30,8 +31,8 @@ def gone(who: str, role: Role = Role.CLIENT, *, since_s: float) -> Seat:
     return seat(who, role, admitted=True, left_at_s=NOW - since_s)
 
 
-def verdict(view: CaptureView, *seats: Seat, call_ms: int = 0) -> Verdict | EndReason:
-    return judge(view, Lobby(list(seats)), POLICY, now_s=NOW, call_ms=call_ms)
+def verdict(view: CaptureView, *seats: Seat, call_ms: int = 0, asked_s: float = 0.0) -> Verdict | EndReason:
+    return judge(view, Lobby(list(seats)), POLICY, Elapsed(call_ms / 1000, asked_s=asked_s), now_s=NOW)
 
 
 def test_while_both_are_there_nothing_happens() -> None:
@@ -57,8 +58,10 @@ def test_it_is_held_once_and_lifted_on_return() -> None:
     assert verdict(HELD, here("ellis", Role.CLINICIAN), here("robin")) == LIFT
 
 
-def test_a_clinician_who_was_never_there_is_not_missed() -> None:
-    assert verdict(CAPTURING, seat("ellis", Role.CLINICIAN, admitted=True), here("robin")) == STAY
+@pytest.mark.parametrize(("asked_s", "wanted"), [(9.9, STAY), (10.0, HOLD)])
+def test_a_clinician_who_never_came_is_missed_from_start_on(asked_s: float, wanted: Verdict) -> None:
+    never = seat("ellis", Role.CLINICIAN, admitted=True)
+    assert verdict(CAPTURING, never, here("robin"), asked_s=asked_s) == wanted
 
 
 @pytest.mark.parametrize(("away_s", "wanted"), [(119.0, HOLD_BOTH), (120.0, EndReason.LEFT_ALONE)])

@@ -43,8 +43,12 @@ class World:
         return [window for window in self.windows if window.final]
 
     @property
+    def starts(self) -> list[int]:
+        return [int(path.name.split(".")[1]) for path in sorted(self.folder.rglob("*.chunk"))]
+
+    @property
     def held(self) -> list[int]:
-        return [int(path.name.split(".")[1]) // SECOND for path in sorted(self.folder.rglob("*.chunk"))]
+        return [start // SECOND for start in self.starts]
 
 
 def quiet(seconds: float) -> Pcm:
@@ -86,6 +90,16 @@ def test_a_chunk_that_two_windows_share_stays_until_both_are_committed(world: Wo
     assert min(world.held) == shared
     world.pipeline.committed(second.end_sample)
     assert min(world.held) > second.end_sample // SECOND
+
+
+def test_a_commit_takes_the_sound_of_its_window_to_the_sample(world: World) -> None:
+    world.hear(np.concatenate([speech(1.2), quiet(0.95), speech(1.2), quiet(1.5)]), 0)
+    first, second = world.finals
+    assert first.end_sample // SECOND == second.start_sample // SECOND, "they share a chunk"
+    world.pipeline.committed(first.end_sample)
+    assert min(world.starts) == second.start_sample
+    world.pipeline.committed(second.end_sample)
+    assert all(start >= second.end_sample for start in world.starts)
 
 
 def test_a_pause_seals_the_rest_and_ends_the_window(world: World) -> None:
@@ -194,6 +208,26 @@ def test_what_is_in_words_already_is_not_cut_again(tmp_path: Path) -> None:
     ]
     whole = [(0, 40 * SECOND)]
     assert list(leftover_windows("lane", Spool(tmp_path, vault, "ses", "lane"), ScriptedVad(), 0, whole)) == []
+
+
+def test_after_a_kill_what_is_in_words_behind_a_stretch_that_is_not_is_left_alone(tmp_path: Path) -> None:
+    vault = FakeVault()
+    killed = World(tmp_path, vault)
+    killed.pipeline.set_state(GateState.OPEN, 0)
+    killed.hear(np.concatenate([speech(2), quiet(3), speech(2), quiet(3), speech(2), quiet(3)]), 0)
+    killed.pipeline.flush()
+    first, second, third = killed.finals
+
+    again = World(tmp_path, vault)
+    again.pipeline.recover(0, 20 * SECOND, written=[(second.start_sample, second.end_sample)])
+    assert [(w.start_sample, w.end_sample) for w in again.finals] == [
+        (first.start_sample, first.end_sample),
+        (third.start_sample, third.end_sample),
+    ]
+    ledger = again.pipeline.ledger()
+    assert ledger.closes
+    assert (ledger.elapsed, ledger.captured) == (20 * SECOND, 15 * SECOND)
+    assert ledger.speech >= 6 * SECOND
 
 
 def test_window_ids_are_short_and_stable() -> None:

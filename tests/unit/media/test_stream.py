@@ -68,6 +68,47 @@ def test_sound_is_the_sound_that_was_sent() -> None:
     assert abs(np.argmax(spectrum) * 16_000 / len(pcm) - 440) < 2
 
 
+def probed(sent: list[RtpIn], after: int, count: int = 22) -> list[RtpIn]:
+    """A browser's probe of the path: packets without sound, each with a number of its own and the time of the last."""
+    last = sent[after]
+    probe = [
+        replace(last, sequence=(last.sequence + n) % 2**16, payload=b"", arrival_sample=last.arrival_sample + 16 * n)
+        for n in range(1, count + 1)
+    ]
+    rest = [replace(packet, sequence=(packet.sequence + count) % 2**16) for packet in sent[after + 1 :]]
+    return [*sent[: after + 1], *probe, *rest]
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 8, 18])
+def test_packets_without_sound_fill_no_time(after: int) -> None:
+    plain = Played().feed(*packets(count=20))
+    played = Played().feed(*probed(list(packets(count=20)), after))
+    assert [(f.start_sample, f.end_sample) for f in played.frames] == [
+        (f.start_sample, f.end_sample) for f in plain.frames
+    ]
+    assert all(np.array_equal(one.pcm, other.pcm) for one, other in zip(played.frames, plain.frames, strict=True))
+    assert (played.lost, played.stream.undecodable, played.stream.reanchored) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("missing", [7, 8, 12, 29, 30])
+def test_a_packet_that_is_missing_beside_a_probe_is_lost_as_far_as_it_held_sound(missing: int) -> None:
+    sent = probed(list(packets(count=20)), 7)
+    played = Played().feed(*(p for n, p in enumerate(sent) if n != missing))
+    played.stream.stop()
+    assert_in_order(played.frames)
+    assert played.lost == (PACKET if sent[missing].payload else 0)
+    assert played.frames[-1].end_sample == 16_000 + 19 * PACKET
+
+
+def test_a_probe_in_another_order_and_of_another_source_changes_nothing() -> None:
+    sent = probed(list(packets(count=20)), 7)
+    sent[9:28] = [replace(p, arrival_sample=p.arrival_sample + 16 * n * 7 % 300) for n, p in enumerate(sent[9:28])]
+    stranger = replace(sent[8], ssrc=99)
+    played = Played().feed(stranger, *sent, replace(stranger, arrival_sample=sent[-1].arrival_sample))
+    assert (played.lost, played.stream.undecodable, played.stream.reanchored) == (0, 0, 0)
+    assert played.frames[-1].end_sample == 16_000 + 19 * PACKET
+
+
 def test_a_missing_packet_is_lost_and_nothing_else() -> None:
     sent = list(packets(count=20))
     played = Played().feed(*(p for n, p in enumerate(sent) if n != 7))
@@ -180,7 +221,7 @@ def test_a_restarted_sender_is_not_a_loss() -> None:
 def test_undecodable_packets_are_lost() -> None:
     sent = list(packets(count=20))
     sent[5] = replace(sent[5], payload=b"\xff\xff\xff")
-    sent[9] = replace(sent[9], payload=b"")
+    sent[9] = replace(sent[9], payload=b"\xff")
     played = Played().feed(*sent)
     played.stream.stop()
     assert played.stream.undecodable == 2

@@ -25,7 +25,7 @@ def test_without_an_endpoint_nothing_leaves_the_machine() -> None:
 def test_an_endpoint_is_used_when_it_is_named() -> None:
     writer = choose(NoteChoice(**GOOD), TEMPLATES, {})
     assert isinstance(writer, OpenAiWriter)
-    assert writer.name == "openai/small prompt/4"
+    assert writer.name == "openai/small prompt/5"
 
 
 @pytest.mark.parametrize(

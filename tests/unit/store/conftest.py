@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -30,13 +31,35 @@ def vault(tmp_path: Path) -> FileVault:
 
 
 @pytest.fixture
-def db_url(tmp_path: Path) -> str:
+def db_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """SQLite, or PostgreSQL."""
+    if getattr(request, "param", "sqlite") == "postgres":
+        url: str = request.getfixturevalue("postgres_url")
+        return url
     return f"sqlite+aiosqlite:///{tmp_path / 'data' / 'quietnote.db'}"
+
+
+ON_BOTH = pytest.mark.parametrize("db_url", ["sqlite", "postgres"], indirect=True)
+"""Runs a test, or with ``pytestmark`` each of a file, on both databases every time."""
+ON_SQLITE = pytest.mark.parametrize("db_url", ["sqlite"], indirect=True)
+"""For a test that speaks SQLite's own language."""
+SQLITES_OWN = frozenset({"test_db"})
+"""Files that look into SQLite itself."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what uses the database on PostgreSQL too, in the long run, unless it looks into the database's own files."""
+    chosen = any("db_url" in mark.args for mark in metafunc.definition.iter_markers("parametrize"))
+    own_files = "tmp_path" in inspect.signature(metafunc.function).parameters
+    name = metafunc.module.__name__.rpartition(".")[2]
+    if "db_url" in metafunc.fixturenames and not (chosen or own_files or name in SQLITES_OWN):
+        both = ["sqlite", pytest.param("postgres", marks=pytest.mark.soak)]
+        metafunc.parametrize("db_url", both, indirect=True)
 
 
 @pytest.fixture
 async def db(db_url: str) -> AsyncIterator[Database]:
-    database = Database(db_url, busy_timeout_ms=50)
+    database = Database(db_url, busy_timeout_ms=50 if db_url.startswith("sqlite") else 5000)
     await database.open()
     yield database
     await database.close()

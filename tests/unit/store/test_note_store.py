@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from bot.errors import (
     StorageUnavailable,
     TranscriptPurged,
 )
-from bot.events import CaptureState, NoteState, Role, TranscriptState
+from bot.events import AudioState, CaptureState, ConsentState, NoteState, Role, TranscriptState
 from bot.store.db import Database
 from bot.store.sessions import SessionRecord, SessionStore
 
@@ -48,6 +49,26 @@ async def test_inputs_are_kept_sealed(store: SessionStore, session: SessionRecor
     assert b"harbour wall" not in content
     with pytest.raises(NotFound):
         await store.add_input("ses_unknown", "observation", "x", "usr_1")
+
+
+@pytest.mark.parametrize("how", ["discarded", "withdrawn in the call", "withdrawn after it"])
+async def test_nothing_is_added_where_no_note_is_made_any_more(
+    store: SessionStore, session: SessionRecord, how: str
+) -> None:
+    answer: dict[str, Any] = {"method": "api", "text_version": "", "text_sha256": "", "by": "cl"}
+    await store.record_consent(session.id, "cl", ConsentState.GRANTED, **answer)
+    begun: dict[str, Any] = {"capture": "capturing", "audio": AudioState.HELD, "transcript": TranscriptState.LIVE}
+    await store.change(session.id, "capture.started", **begun, captured_from=session.created_at)
+    if how == "discarded":
+        await store.change(session.id, "capture.discarded", capture=CaptureState.DISCARDED)
+    if how == "withdrawn after it":
+        await store.change(session.id, "capture.finished", capture=CaptureState.FINISHED)
+    if how != "discarded":
+        await store.withdraw(session.id, "cl", ConsentState.REVOKED, method="api", by="cl", at_ms=900)
+    closed = SessionLocked if how == "withdrawn after it" else InvalidTransition
+    with pytest.raises(closed):
+        await store.add_input(session.id, "clinician_summary", "Spoke of the harbour wall.", "usr_1")
+    assert await store.inputs(session.id) == []
 
 
 async def test_a_draft_is_saved_once_per_generation(store: SessionStore, drafted: SessionRecord) -> None:

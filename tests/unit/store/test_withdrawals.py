@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from bot.bench.forensics import bytes_in, said_in
 from bot.clock import ManualClock
 from bot.control import mycopy
 from bot.control.wording import ConsentText
@@ -20,7 +21,6 @@ from bot.store.vault import FileVault
 from bot.store.withdrawals import DESTROYED, ITEM, SIGNED
 
 from .conftest import final
-from .test_words import files_with
 
 SAID, DRAFTED = "The lighthouse keeper frightens me", "Client fears the lighthouse keeper"
 TEXT = "A program would write this down."
@@ -54,7 +54,7 @@ async def test_after_the_call_draft_and_words_are_nowhere_and_the_clinician_is_t
     note_id = await drafted(store, session, clock)
     async with db.read() as reading:
         draft = (await reading.get_one(NoteRow, note_id)).sealed
-    assert files_with(tmp_path / "data", draft[:40])
+    assert bytes_in(tmp_path / "data", draft[:40])
     clock.advance(1)
     record = await store.withdraw(session.id, "cl", ConsentState.REVOKED, **BACK)
     assert (record.note, record.note_id, record.withdrawn_by) == ("discarded", None, "cl")
@@ -65,8 +65,8 @@ async def test_after_the_call_draft_and_words_are_nowhere_and_the_clinician_is_t
         await store.purge_transcript(session.id, "retention")
         await store.withdraw(session.id, "cl", ConsentState.REVOKED, **BACK)
 
-    words = [SAID.encode(), b"lighthouse", DRAFTED.encode(), draft[:40], draft[-40:]]
-    assert files_with(tmp_path / "data", *words) == []
+    assert said_in(tmp_path / "data", SAID, "lighthouse", DRAFTED) == []
+    assert bytes_in(tmp_path / "data", draft[:40], draft[-40:]) == []
     with pytest.raises(NotFound):
         await store.note(note_id)
     with pytest.raises(NotFound):
@@ -152,7 +152,7 @@ async def test_a_link_is_stored_as_a_hash_and_good_for_one_person_of_one_session
             await store.copy_link(*wrong)
     with pytest.raises(NotFound):
         await store.add_copy_link(session.id, "nobody", mycopy.new_code())
-    assert files_with(tmp_path / "data", code.encode()) == []
+    assert said_in(tmp_path / "data", code) == []
     async with db.read() as reading:
         assert (await reading.scalars(select(ConsentLinkRow.sha256))).all() == [code_hash(code)]
 

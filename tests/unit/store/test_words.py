@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from bot.bench.forensics import bytes_in, said_in
 from bot.clock import ManualClock
 from bot.errors import NotFound, SessionLocked, StorageUnavailable, TranscriptPurged
 from bot.events import (
@@ -159,15 +160,6 @@ async def test_a_committed_transcript_takes_no_more_words(
 # -- the end ----------------------------------------------------------------------------------------------------------
 
 
-def files_with(folder: Path, *needles: bytes) -> list[str]:
-    found = []
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            content = path.read_bytes()
-            found += [f"{path.name}: {needle!r}" for needle in needles if needle in content]
-    return found
-
-
 async def test_a_purge_leaves_nothing_of_the_words_anywhere(
     store: SessionStore, session: SessionRecord, lane: LaneRecord, db: Database, tmp_path: Path
 ) -> None:
@@ -178,13 +170,14 @@ async def test_a_purge_leaves_nothing_of_the_words_anywhere(
     async with db.read() as reading:
         row = await reading.get_one(SegmentRow, final(lane.id, "", n=7).segment_id)
         sealed = row.sealed
-    needles = [SAID.encode(), b"lighthouse", b"Winterbottom", b"Mina Hale", sealed[:40], sealed[-40:]]
-    assert files_with(folder, *needles[:4]) == []  # only sealed, from the first moment
-    assert files_with(folder, sealed[:40])  # the sealed bytes are there, in the log or the file
+    words = (SAID, "lighthouse", "Winterbottom", "Mina Hale")
+    assert said_in(folder, *words) == []  # only sealed, from the first moment
+    assert bytes_in(folder, sealed[:40])  # the sealed bytes are there, in the log or the file
 
     await store.purge_transcript(session.id, "retention")
 
-    assert files_with(folder, *needles) == []
+    assert said_in(folder, *words) == []
+    assert bytes_in(folder, sealed[:40], sealed[-40:]) == []
     assert (folder / "quietnote.db-wal").stat().st_size == 0
     with pytest.raises(TranscriptPurged):
         await store.transcript(session.id)

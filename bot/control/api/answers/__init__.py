@@ -7,6 +7,7 @@ not know.
 
 from __future__ import annotations
 
+from bot.control.api.answers.audit import Audit
 from bot.control.api.answers.base import Reply
 from bot.control.api.answers.copies import ConsentCopy, ConsentLink
 from bot.control.api.answers.house import (
@@ -20,6 +21,7 @@ from bot.control.api.answers.house import (
 )
 from bot.control.api.answers.notes import (
     AudioReceipt,
+    DraftReceipt,
     Inbox,
     InboxItem,
     Inputs,
@@ -28,6 +30,16 @@ from bot.control.api.answers.notes import (
     Notes,
     Receipts,
     TranscriptReceipt,
+)
+from bot.control.api.answers.records import (
+    Client,
+    ClinicReceipt,
+    ClinicReceipts,
+    DeletionReceipt,
+    ExportReceipt,
+    Hold,
+    HoldReceipt,
+    Holds,
 )
 from bot.control.api.answers.sessions import (
     Acknowledged,
@@ -40,20 +52,34 @@ from bot.control.api.answers.sessions import (
     Seat,
     Session,
     Sessions,
+    SharedMicrophone,
     Transcript,
 )
+from bot.control.api.answers.webhooks import Deliveries, Delivery, NewWebhook, Webhook, Webhooks
 
 __all__ = [
     "Acknowledged",
     "Admitted",
     "AudioReceipt",
+    "Audit",
+    "Client",
     "ClientSession",
     "ClinicConfiguration",
+    "ClinicReceipt",
+    "ClinicReceipts",
     "ConsentAcknowledged",
     "ConsentAnswers",
     "ConsentCopy",
     "ConsentForm",
     "ConsentLink",
+    "DeletionReceipt",
+    "Deliveries",
+    "Delivery",
+    "DraftReceipt",
+    "ExportReceipt",
+    "Hold",
+    "HoldReceipt",
+    "Holds",
     "Inbox",
     "InboxItem",
     "InputAdded",
@@ -61,6 +87,7 @@ __all__ = [
     "Liveness",
     "Me",
     "NewSession",
+    "NewWebhook",
     "Note",
     "NoteAsked",
     "Notes",
@@ -71,7 +98,10 @@ __all__ = [
     "Seat",
     "Session",
     "Sessions",
+    "SharedMicrophone",
     "SignedIn",
     "Transcript",
     "TranscriptReceipt",
+    "Webhook",
+    "Webhooks",
 ]

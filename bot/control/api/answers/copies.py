@@ -63,6 +63,7 @@ class ConsentCopy(Reply):
     happened: Happened
     withdrawal: Withdrawal = Field(
         description="`possible`: it destroys what was recorded and an unsigned draft; `after_signing`: it is recorded "
-        "and passed on; `withdrawn`: that was done, and nothing is left to destroy; `never_agreed`."
+        "and passed on; `withdrawn`: that was done, and nothing is left to destroy; `ended`: the consent came to its "
+        "end, and there is nothing to destroy; `never_agreed`."
     )
     link_until: Time | None = Field(description="When the link ends; null while something could still be destroyed.")

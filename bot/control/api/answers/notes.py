@@ -46,6 +46,10 @@ class Note(Reply):
     session_id: str
     state: NoteState
     version: int = Field(ge=1, description="Counts up with each change; the `ETag`.")
+    edited: bool = Field(description="Somebody changed the draft: it is not made again by itself.")
+    words_added: bool = Field(
+        description="Recording went on after it was edited: the transcript has words that it was not made from."
+    )
     created_at: Time
     signed_at: Time | None
     signed_by: str | None
@@ -112,6 +116,13 @@ class Inputs(Reply):
     next_cursor: NextCursor
 
 
+class Support(Reply):
+    """What to tell whom, when it does not mend itself."""
+
+    reference: str = Field(description="The reference to give.")
+    contact: str = Field(description="Whom the clinic names for it; may be empty.")
+
+
 class InboxItem(Reply):
     """An item of the Notes inbox."""
 
@@ -120,12 +131,15 @@ class InboxItem(Reply):
     session_id: str
     note_id: str | None
     created_at: Time
-    read: bool
+    read: bool = Field(description="By whoever asks: each person has read for themselves, a platform's keys as one.")
     reason: str | None = Field(
-        description="With `failed`: the slug of what failed. With `consent_withdrawn`: `consent-revoked` (what was "
-        "recorded is destroyed) or `note-signed` (the note was signed before, and stays)."
+        description="With `failed`: the slug of what failed. With `draft_ready`: `made-again` or `words-added`, where "
+        "recording went on after Finish: the draft was made again, or was edited and stays; `words-came` or "
+        "`words-late`, where the words of a draft made from what was typed came later. With `consent_withdrawn`: "
+        "`consent-revoked` (what was recorded is destroyed) or `note-signed` (the note was signed before, and stays)."
     )
     text: str = Field(description="One plain sentence to show. It repeats nothing that was said.")
+    support: Support | None = Field(description="With `failed`; null otherwise.")
 
 
 class Inbox(Reply):
@@ -133,7 +147,7 @@ class Inbox(Reply):
 
     items: list[InboxItem]
     next_cursor: NextCursor
-    unread: int = Field(ge=0, description="How many nobody has read, on all pages: the badge.")
+    unread: int = Field(ge=0, description="How many the reader has not read, on all pages: the badge.")
 
 
 class Swept(Reply):
@@ -185,6 +199,7 @@ class AudioReceipt(_Receipt):
     """That a session's audio was destroyed."""
 
     kind: Literal["audio"]
+    part: int = Field(1, ge=1, description="Of which part of the session: each has a receipt of its own.")
     held: AudioHeld
     transcript: TranscriptState = Field(description="The transcript's state at that moment.")
     captured_from: Time | None = Field(description="When the first sample was captured.")
@@ -199,15 +214,41 @@ class TranscriptReceipt(_Receipt):
     reason: Literal["signed", "retention", "discarded", "withdrawn"]
 
 
+class DraftHeld(Reply):
+    """What there was of a draft."""
+
+    drafts: int
+    inputs: int
+
+
+class DraftReceipt(Reply):
+    """That a draft was destroyed which nobody had signed in the time that the clinic chose."""
+
+    type: Literal["quietnote.erasure-receipt"]
+    version: Literal[1]
+    kind: Literal["note"]
+    session_id: str
+    clinic_id: str
+    reason: Literal["retention"]
+    held: DraftHeld
+    places: list[Swept]
+    destroyed_at: Time
+    method: str
+    key_id: str
+    signature: str
+
+
 class Receipt(Reply):
     """A receipt in a list. Its exact signed bytes are at `href`."""
 
     id: str
     session_id: str
-    kind: Literal["audio", "transcript"]
+    kind: Literal["audio", "transcript", "note"]
     created_at: Time
     href: str
-    receipt: Annotated[AudioReceipt | TranscriptReceipt, Field(discriminator="kind", description="What it says.")]
+    receipt: Annotated[
+        AudioReceipt | TranscriptReceipt | DraftReceipt, Field(discriminator="kind", description="What it says.")
+    ]
 
 
 class Receipts(Reply):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from bot.asr.transcript import Attribution
 from bot.control.api.answers.base import Ms, NextCursor, Reply, Sha256, Time
 from bot.events import (
     AudioState,
@@ -31,6 +32,10 @@ WithdrawnBy = Annotated[
     str | None,
     Field(description="The participant who took their consent back and had what was recorded destroyed; null: nobody."),
 ]
+Part = Annotated[
+    int,
+    Field(ge=1, description="Start after Finish, in the same call, begins the next. `capture` and `audio` are its."),
+]
 Samples = Annotated[int, Field(ge=0)]
 
 
@@ -42,6 +47,9 @@ class SessionParticipant(Reply):
     display_name: str
     consent: ConsentState
     language: str | None = Field(description="What they read, as a BCP 47 tag; null: the session's language.")
+    shares_with: str | None = Field(
+        description="The participant at whose page and microphone they sit; null: at their own."
+    )
     admitted: bool = Field(description="Let in from the waiting room.")
 
 
@@ -116,7 +124,21 @@ class ClientSession(Reply):
     capture: CaptureState
     pause_reasons: PauseReasons
     words: StatusWords
-    participants: list[SessionParticipant] = Field(description="The reader alone.")
+    participants: list[SessionParticipant] = Field(description="The reader, and who shares their page and microphone.")
+
+
+class StepNow(Reply):
+    """How far the end of a session is."""
+
+    step: Literal["transcript", "erase", "draft", "done"] = Field(
+        description="`transcript`: the last words, in seconds of sound; `erase`: the audio is destroyed; `draft`: the "
+        "note, in sections."
+    )
+    done: int = Field(ge=0, description="How much of the step is done.")
+    total: int = Field(ge=0, description="Of how much.")
+    at: Time = Field(description="When it moved last.")
+    tries: int = Field(ge=0, description="How often the words could not be recognised; it is tried again by itself.")
+    tried_at: Time | None
 
 
 class Session(Reply):
@@ -131,6 +153,7 @@ class Session(Reply):
     template: str = Field(description="The note's template.")
     language: str = Field(description="The language spoken, such as `en` or `en-GB`.")
     appointment: SessionAppointment | None
+    part: Part
     seq: Seq
     bot: BotState
     bot_end_reason: EndedBecause
@@ -148,6 +171,8 @@ class Session(Reply):
     failure_cause: str | None = Field(
         description="The same more finely, such as `transcription-failed` or `endpoint-refused`, else the slug again."
     )
+    making: StepNow | None = Field(description="How far words and note are; null while nothing is being made.")
+    support_contact: str = Field(description="Whom to tell of a failure, with the session's id; may be empty.")
     participants: list[SessionParticipant]
     lanes: list[Lane] = Field(description="One for each participant the bot has heard.")
     warnings: list[SessionWarning]
@@ -175,7 +200,10 @@ class JoinLink(Reply):
     participant_id: str
     role: Role
     token: str = Field(description="A session token (JWT).")
-    invite_url: str = Field(description="A personal link; its code stands after the `#`, which is sent to no server.")
+    invite_url: str | None = Field(
+        description="A personal link; its code stands after the `#`, which is sent to no server. Null for somebody who "
+        "sits at another participant's page."
+    )
     consent_url: str = Field(
         description="A link to their own copy of what they agree to, by which they withdraw after the call; made like "
         "the invitation, and good until 30 days after the note is signed."
@@ -189,6 +217,14 @@ class NewSession(Reply):
     join: list[JoinLink]
 
 
+class SharedMicrophone(Reply):
+    """Somebody who sits at another participant's page and microphone."""
+
+    participant: SessionParticipant
+    token: str = Field(description="A session token (JWT) to answer for themselves with; it opens no page.")
+    consent_url: str = Field(description="A link to their own copy of what they agree to.")
+
+
 class Seat(Reply):
     """A seat in a session."""
 
@@ -200,9 +236,14 @@ class TranscriptSegment(Reply):
     """What was said in one go."""
 
     id: str
-    participant_id: str
-    role: Role
-    display_name: str
+    participant_id: str | None = Field(description="Whose it is; null: one of `speakers`, and not known which.")
+    role: Role | None = Field(description="Theirs; of several speakers the one they have in common, else null.")
+    display_name: str = Field(description="Of several speakers such as `Robin or Sam`.")
+    speakers: list[str] = Field(description="Everybody whose voice it may be.")
+    attribution: Attribution = Field(
+        description="`own`: from a microphone of their own; `shared`: from one that the speakers share; `separated`: "
+        "from a shared one, told apart by voice (no engine here does that yet)."
+    )
     start_ms: Ms
     end_ms: Ms
     text: str
@@ -216,6 +257,7 @@ class TranscriptGap(Reply):
     end_ms: Ms
     reason: GapReason
     participant_id: str | None = Field(description="Whose lane; null: everybody's.")
+    display_name: str | None = Field(description="Theirs, of all who share that microphone; null: everybody's.")
     pause_reasons: list[PauseReason] = Field(description="With `paused`: what held the capture.")
 
 

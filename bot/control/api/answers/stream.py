@@ -1,4 +1,4 @@
-"""The events of a session's stream: what stands in ``data``."""
+"""The events of a session's stream, and of the inbox's: what stands in ``data``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from bot.control.api.answers.base import Ms, Reply, Time
-from bot.control.api.answers.sessions import EndedBecause, PauseReasons, Seq, StatusWords, WithdrawnBy
+from bot.control.api.answers.notes import InboxItem
+from bot.control.api.answers.sessions import EndedBecause, Part, PauseReasons, Seq, StatusWords, WithdrawnBy
 from bot.events import AudioState, BotState, CaptureState, NoteState, TranscriptState
 
 
@@ -41,6 +42,7 @@ class StateNow(Reply):
     note: NoteState = NoteState.ABSENT
     note_id: str | None = None
     withdrawn_by: WithdrawnBy = None
+    part: Part | None = None
     words: StatusWords
     now_ms: Ms
     attributes: ScribeAttributes
@@ -53,7 +55,8 @@ class Caption(Reply):
     segment_id: str
     rev: int
     final: bool
-    participant_id: str
+    participant_id: str | None = Field(description="Null: one of `speakers`, and not known which.")
+    speakers: list[str] = Field(description="Everybody whose voice it may be.")
     start_ms: Ms
     end_ms: Ms
     text: str
@@ -116,6 +119,23 @@ class Progress(Reply):
     total: int = Field(description="Parts of this step.")
 
 
+class InboxChanged(Reply):
+    """What changed in the reader's inbox since the last one; the first one of a stream without `Last-Event-ID`: nothing
+    but the badge.
+    """
+
+    seq: int = Field(ge=0, description="The inbox's number: the event's `id`.")
+    unread: int = Field(ge=0, description="How many items the reader has not read: the badge.")
+    items: list[InboxItem] = Field(description="As they are now: new, changed, or read by this reader elsewhere.")
+
+
+class Moved(Reply):
+    """A session's recording, transcript or note came to another state: its line in the list of notes has changed."""
+
+    type: Literal["moved"]
+    session_id: str
+
+
 EVENTS: Mapping[str, type[Reply]] = {
     "change": Change,
     "state": StateNow,
@@ -126,4 +146,6 @@ EVENTS: Mapping[str, type[Reply]] = {
     "warning": LiveWarning,
     "progress": Progress,
 }
-"""Every event by its name."""
+"""Every event of a session's stream by its name."""
+INBOX_EVENTS: Mapping[str, type[Reply]] = {"inbox": InboxChanged, "moved": Moved}
+"""Every event of the inbox's stream by its name."""

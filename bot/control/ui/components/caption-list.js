@@ -79,7 +79,7 @@ export class CaptionList extends HTMLElement {
     if (!row) {
       const node = el(
         "li",
-        { class: "caption", data: { segment: segment.id, participant: segment.participantId } },
+        { class: "caption", data: { segment: segment.id, participant: segment.speakers.join(" ") } },
         el(
           "div",
           { class: "caption-who" },
@@ -98,11 +98,11 @@ export class CaptionList extends HTMLElement {
       this.#place(node, segment.startMs);
       this.#empty.hidden = true;
     }
-    const name = this.#room.nameOf(segment.participantId);
+    const name = this.#room.speakersOf(segment.speakers);
     text(row.name, name);
     text(row.time, clock(segment.startMs));
     text(row.words, segment.text);
-    row.node.dataset.own = String(segment.participantId === this.#room.me?.participant_id);
+    row.node.dataset.own = String(segment.speakers.includes(this.#room.me?.participant_id));
     row.node.dataset.final = String(segment.final);
     if (segment.final && !segment.earlier) say(`${name}: ${segment.text}`);
     this.#keepUp();
@@ -132,7 +132,7 @@ export class CaptionList extends HTMLElement {
   }
 
   #rename() {
-    for (const { node, name } of this.#rows.values()) text(name, this.#room.nameOf(node.dataset.participant));
+    for (const { node, name } of this.#rows.values()) text(name, this.#room.speakersOf(node.dataset.participant.split(" ")));
   }
 
   #keepUp() {

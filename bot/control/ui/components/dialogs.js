@@ -127,27 +127,45 @@ export function showKeys(keys) {
   });
 }
 
+const NOTHING = "Nothing is recorded unless you agree.";
+const WHILE_OTHERS = "Your sound is not recorded unless you agree. Others agreed, and are recorded now.";
+const ALL_OF_YOU = "From this microphone nothing is, until all of you agreed.";
+
 /**
  * The question before anything is recorded. Resolves with "granted" or "declined", null when it was taken away by
  * `signal` or dismissed; `language` is what the text is written in; `changed`: another text was shown before this one.
+ * `name` is whose turn it is where `company` share the page; `others`: who agreed is recorded already.
  */
-export function askConsent({ clinic, wording, language = "en", changed = false, dismissible = false, signal }) {
+export function askConsent({
+  clinic,
+  wording,
+  language = "en",
+  changed = false,
+  name = "",
+  company = "",
+  others = false,
+  dismissible = false,
+  signal,
+}) {
   const own = alsoIn(language);
+  const shared = `${company} share this microphone. Each answers for themselves: now it is ${name}'s turn.`;
+  const still = others ? WHILE_OTHERS : NOTHING;
   return openDialog({
-    title: "May this session be written down?",
+    title: name ? `${name}: may this session be written down?` : "May this session be written down?",
     className: "dialog-consent",
     dismissible,
     content: [
       own && el("p", { class: "changed second", lang: language, text: own.title }),
       changed && el("p", { class: "changed", text: "This text has changed. Please read it again." }),
       changed && own && el("p", { class: "changed", lang: language, text: own.changed }),
+      name && el("p", { class: "turn", text: shared }),
       el("p", { class: "second", text: clinic }),
       wording.split(/\n{2,}/).map((paragraph) => el("p", { lang: language, text: paragraph })),
       el(
         "p",
         { class: "second small" },
         icon("shield", 18),
-        el("span", {}, "Nothing is recorded unless you agree.", also(own?.nothing, language)),
+        el("span", {}, name ? `${still} ${ALL_OF_YOU}` : still, !others && also(own?.nothing, language)),
       ),
     ],
     actions: (close) => {

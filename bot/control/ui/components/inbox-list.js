@@ -7,9 +7,12 @@ import { get, post } from "../js/api.js";
 import { attr, el, fill } from "../js/dom.js";
 import { dayAndTime } from "../js/format.js";
 import { icon } from "../js/icons.js";
+import { inboxNews } from "../js/inboxnews.js";
 import { failureWords, inOrder, problemWords } from "../js/words.js";
 
-const LOOK_EVERY_MS = 8_000;
+/** The stream tells what changes; a look now and then, should it be away. */
+const LOOK_EVERY_MS = 30_000;
+const GATHER_MS = 150;
 const STATES = {
   queued: ["steps", "Generating...", "processing"],
   generating: ["steps", "Generating...", "processing"],
@@ -25,6 +28,7 @@ export class InboxList extends HTMLElement {
   #items = [];
   #unread = new Map();
   #sessions = new Map();
+  #support = new Map();
   #selected = null;
   #timer = null;
 
@@ -36,8 +40,14 @@ export class InboxList extends HTMLElement {
     clearInterval(this.#timer);
   }
 
-  /** Read the list, and again from time to time while somebody looks. */
+  #soon = null;
+
+  /** Read the list, and again whenever something in it changed. */
   async start() {
+    inboxNews.addEventListener("changed", () => {
+      clearTimeout(this.#soon);
+      this.#soon = setTimeout(() => this.refresh(), GATHER_MS);
+    });
     this.#timer = setInterval(() => document.visibilityState === "visible" && this.refresh(), LOOK_EVERY_MS);
     await this.refresh();
   }
@@ -50,7 +60,9 @@ export class InboxList extends HTMLElement {
         get("/v1/notes?limit=50"),
       ]);
       this.#unread.clear();
+      this.#support.clear();
       for (const item of inbox) {
+        if (item.support) this.#support.set(item.session_id, item.support);
         if (!item.read) this.#unread.set(item.session_id, [...(this.#unread.get(item.session_id) ?? []), item]);
       }
       this.#items = notes.filter(
@@ -130,6 +142,7 @@ export class InboxList extends HTMLElement {
     const over = (item.withdrawn && STATES.withdrawn) || (discarded && STATES.discarded);
     const [shape, words, tone] = over || (STATES[item.state] ?? without(item));
     const unread = this.#unread.has(id);
+    const support = supportLine(this.#support.get(id));
     const failed = item.state === "failed" || (item.state === "absent" && item.reason && !item.inputs);
     const link = el(
       "a",
@@ -152,6 +165,7 @@ export class InboxList extends HTMLElement {
         icon(shape, 16),
         el("span", { text: failed ? failureWords(item.reason)[0] : words }),
       ),
+      failed && support && el("span", { class: "second small inbox-support", text: support }),
     );
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -165,6 +179,12 @@ export class InboxList extends HTMLElement {
     const again = el("button", { type: "button", class: "btn", on: { click: () => this.refresh() } }, "Try again");
     fill(this, empty("alert", el("p", { text: problemWords(problem) }), again));
   }
+}
+
+/** Whom to ask about a failure, and what to tell them. */
+function supportLine(support) {
+  if (!support) return null;
+  return `${support.contact ? `Contact ${support.contact}. ` : ""}Reference ${support.reference}`;
 }
 
 /** Words are there to make a note from, and its turn has not come yet. */

@@ -1,9 +1,10 @@
 /** A session whose note is not there: it is being made, it could not be made, or there is nothing to make it from. */
 
 import { get } from "../js/api.js";
-import { el, text } from "../js/dom.js";
+import { el, fill, text } from "../js/dom.js";
 import { icon } from "../js/icons.js";
-import { failureWords, STEP_ORDER, stepWord } from "../js/words.js";
+import { fullTime } from "../js/format.js";
+import { failureWords, STEP_ORDER, stepOf, stepWord, stepWords } from "../js/words.js";
 import "./receipts-view.js";
 import "./tab-set.js";
 import "./transcript-view.js";
@@ -11,38 +12,48 @@ import { wayToNote } from "./way-to-note.js";
 
 const MARKS = { done: "check", now: "half", next: "ring" };
 
-/** "Generating..." with the steps and what is done of them. {@link tell} brings it up to date. */
+/** "Generating..." with the steps and what is done of them. `tell` brings it up to date. */
 export function makingView(session) {
   const done = { transcript: session.transcript === "ready", erase: session.audio === "erased", draft: false };
   const order = stepsOf(session);
-  const now = order.find((step) => !done[step]);
-  const steps = order.map((step) => {
-    const state = done[step] ? "done" : step === now ? "now" : "next";
-    return el(
-      "li",
-      { data: { step, state } },
-      icon(MARKS[state], 18),
-      el("span", { text: stepWord(step) }),
-      state === "done" && el("span", { class: "second small", text: "done" }),
+  const bar = el("progress", { max: String(100 * order.length), "aria-label": "Steps done" });
+  const steps = el("ol", { class: "steps" });
+  const line = el("p", { class: "unseen", role: "status" });
+
+  function show(making) {
+    const now = order.find((step) => !done[step]);
+    const part = making && stepOf(making.step) === now && making.total > 1 ? making.done / making.total : 0;
+    bar.value = Math.round(100 * (order.filter((step) => done[step]).length + part));
+    fill(
+      steps,
+      order.map((step) => {
+        const state = done[step] ? "done" : step === now ? "now" : "next";
+        const words = step === now && part ? stepWords(making) : stepWord(step);
+        const said = state === "done" && el("span", { class: "second small", text: "done" });
+        return el("li", { data: { step, state } }, icon(MARKS[state], 18), el("span", { text: words }), said);
+      }),
     );
-  });
-  const finished = order.filter((step) => done[step]).length;
-  const line = el("p", { class: "second small", role: "status" });
+    text(line, part ? stepWords(making) : "");
+  }
+
+  show(session.making);
   const follows = "This page follows by itself. You may leave it: the note appears in your inbox.";
   const node = el(
     "div",
     { class: "card generating" },
     el("h3", { text: "Generating..." }),
-    el("progress", { max: String(order.length), value: finished, "aria-label": "Steps done" }),
-    el("ol", { class: "steps" }, steps),
+    bar,
+    steps,
     line,
     el("p", { class: "second", text: follows }),
   );
   return {
     node,
-    tell({ step, done: count, total }) {
-      const known = STEP_ORDER.includes(step) ? step : "draft";
-      text(line, total > 1 && step !== "done" ? `${stepWord(known)}: ${count} of ${total}` : "");
+    tell(making) {
+      const known = stepOf(making.step);
+      // a step is done once a later one goes on: the state follows, and may be a moment behind
+      for (const step of order.slice(0, Math.max(0, order.indexOf(known)))) done[step] = true;
+      show(making);
     },
   };
 }
@@ -107,12 +118,15 @@ export async function withReceipts(session, label, body) {
 }
 
 /** Why there is no note, what was kept, and what to do next. */
-export function failedView(session, typed, contact, acts) {
+export function failedView(session, typed, acts) {
   const [title, words] = failureWords(session.failure_cause);
+  const contact = session.support_contact || "your administrator";
   const kept =
     session.transcript === "ready"
       ? "The transcript is kept and can be read below."
-      : session.audio === "erased" && "The sound was destroyed all the same.";
+      : session.audio === "erased"
+        ? "The sound was destroyed all the same."
+        : session.erase_by && `It is destroyed by ${fullTime(session.erase_by)} at the latest, whatever happened.`;
   const tried = session.note === "failed";
   return el(
     "div",

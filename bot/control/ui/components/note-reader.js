@@ -57,7 +57,7 @@ export class NoteReader extends HTMLElement {
       { key: "receipts", label: "Receipts", body: el("div", { class: "receipts-page" }, this.#receipts) },
     ]);
     const banner = this.#signed ? this.#signedBanner() : this.#draftBanner();
-    fill(this, sessionHead(session, this.#actions(banner.id)), this.#trouble, this.#withdrew(), banner, this.#tabs);
+    fill(this, sessionHead(session, this.#actions(banner.id)), this.#trouble, this.#withdrew(), this.#added(), banner, this.#tabs);
     await (this.#recorded ? this.#transcript() : this.#typed());
   }
 
@@ -104,6 +104,13 @@ export class NoteReader extends HTMLElement {
     if (!names) return null;
     const kept = this.#signed ? "The signed note stays." : "What was written down before is still here.";
     return el("div", { class: "banner", data: { tone: "paused" } }, icon("alert"), el("p", {}, `${names} withdrew consent. ${kept}`));
+  }
+
+  /** Recording went on after the draft was edited: it stays, and lacks what was said then. */
+  #added() {
+    if (!this.#note.words_added || this.#signed) return null;
+    const words = "Words were added to the transcript after you edited this draft. The draft was not changed: read them under Transcript.";
+    return el("div", { class: "banner", data: { tone: "paused" } }, icon("alert"), el("p", { text: words }));
   }
 
   #draftBanner() {
@@ -224,7 +231,8 @@ export class NoteReader extends HTMLElement {
       say("Signed.");
       this.dispatchEvent(new Event("signed"));
     } catch (problem) {
-      const words = `The note was not signed. ${problemWords(problem)}`;
+      const why = problem.slug === "invalid-transition" ? problem.detail : problemWords(problem);
+      const words = `The note was not signed. ${why}`;
       fill(
         this.#trouble,
         el("div", { class: "banner", data: { tone: "recording" } }, icon("alert"), el("p", { text: words })),

@@ -1,6 +1,7 @@
-/** `<qn-people>`: who is in the room, how loud, what they agreed to, and who waits to be let in. Fires `admit`. */
+/** `<qn-people>`: who is in the room, how loud, what they agreed to, and who waits to be let in. Fires `admit`, `share`. */
 
-import { attr, el, fill, text } from "../js/dom.js";
+import { attr, el, fill, keep, text } from "../js/dom.js";
+import { goesOn } from "../js/goingon.js";
 import { icon } from "../js/icons.js";
 import { ABSENT, consentWord, roleWord } from "../js/words.js";
 import "./level-meter.js";
@@ -11,6 +12,8 @@ const BOT_WORDS = {
   waiting: "Waiting for consent: hears nothing",
   off: "Finishing",
 };
+const CLIENT_SIDE = new Set(["client", "guardian"]);
+const MOST_BESIDE = 3;
 const UNKNOWN = "Connection lost: what it does now cannot be seen from here";
 
 export class PeopleList extends HTMLElement {
@@ -62,6 +65,11 @@ export class PeopleList extends HTMLElement {
       el("span", { text: "Muted" }),
     );
     const meter = el("qn-meter");
+    const beside = el("span", { class: "person-company" });
+    const share = el(
+      "button",
+      { type: "button", class: "btn btn-quiet person-share", hidden: true, on: { click: () => this.#share(id) } },
+    );
     const admit = el(
       "button",
       { type: "button", class: "btn btn-accent", hidden: true, on: { click: () => this.#admit(id) } },
@@ -71,7 +79,7 @@ export class PeopleList extends HTMLElement {
       "li",
       { class: "person", tabindex: "-1", data: { participant: id } },
       el("span", { class: "person-icon" }, icon("person")),
-      el("span", { class: "person-words" }, name, about),
+      el("span", { class: "person-words" }, name, about, beside, share),
       el("span", { class: "person-end" }, muted, meter, admit),
     );
     const show = (member) => {
@@ -83,21 +91,57 @@ export class PeopleList extends HTMLElement {
       const parts = [roleWord(member.role)];
       if (waits) parts.push("in the waiting room");
       else if (!member.present) parts.push("not here");
-      else if (member.consent && member.role !== "clinician") parts.push(consentWord(member.consent, member.attested));
+      else if (member.consent && this.#answers(member)) parts.push(consentWord(member.consent, member.attested));
       if (member.absent && member.present && member.admitted) parts.push(ABSENT);
       text(about, parts.join(" · "));
       node.dataset.absent = String(Boolean(member.absent));
       node.dataset.consent = member.consent ?? "";
       node.dataset.present = String(member.present && member.admitted);
       muted.hidden = !(isMuted && member.present);
+      keep(beside, JSON.stringify(member.also_here ?? []), () => this.#beside(member));
+      share.hidden = !this.#mayShare(member, clinician);
+      text(share, `Somebody sits with ${this.#room.nameOf(id)}`);
       meter.hidden = !member.present || !member.admitted || isMuted;
-      meter.label = `Loudness of ${member.display_name}`;
+      meter.label = `Loudness of ${this.#room.nameOf(id)}`;
       const pressed = admit === document.activeElement;
       admit.hidden = !(clinician && waits);
       if (pressed && admit.hidden) node.focus();
       attr(admit, "aria-label", `Admit ${member.display_name}`);
     };
     return { node, show, meter };
+  }
+
+  /** Of a clinician who is the only one, Start says it; of several each has an answer. */
+  #answers({ role }) {
+    return role !== "clinician" || this.#room.roster.members.filter((one) => one.role === "clinician").length > 1;
+  }
+
+  #share(id) {
+    this.dispatchEvent(new CustomEvent("share", { detail: id }));
+  }
+
+  /** Those who sit there too, each with their own answer. */
+  #beside({ also_here: also = [] }) {
+    return also.map((person) =>
+      el(
+        "span",
+        { class: "person-beside", data: { participant: person.participant_id, consent: person.consent ?? "" } },
+        el("span", { class: "person-name", text: person.display_name }),
+        el("span", {
+          class: "person-about",
+          text: [roleWord(person.role), "same microphone", person.consent && consentWord(person.consent, person.attested)]
+            .filter(Boolean)
+            .join(" · "),
+        }),
+      ),
+    );
+  }
+
+  /** Before the end of the recording somebody can still be named who sits there. */
+  #mayShare({ role, also_here: also = [] }, clinician) {
+    const { state } = this.#room;
+    const over = state?.capture === "discarded" || (state?.capture === "finished" && !goesOn(state));
+    return clinician && CLIENT_SIDE.has(role) && !over && also.length < MOST_BESIDE;
   }
 
   #admit(id) {

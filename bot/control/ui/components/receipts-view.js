@@ -4,10 +4,15 @@ import { get, Problem } from "../js/api.js";
 import { el, fill } from "../js/dom.js";
 import { clock, count, exactTime } from "../js/format.js";
 import { icon } from "../js/icons.js";
+import { inRow } from "../js/people.js";
 import { verify } from "../js/receipts.js";
 import { problemWords, roleWord } from "../js/words.js";
 
-const TITLES = { audio: "The audio was destroyed", transcript: "The transcript was destroyed" };
+const TITLES = {
+  audio: "The audio was destroyed",
+  transcript: "The transcript was destroyed",
+  note: "The unsigned draft was destroyed",
+};
 const PLACES = { "key store": "Keys", spool: "Sealed sound files", memory: "Memory", database: "Database entries" };
 
 export class ReceiptsView extends HTMLElement {
@@ -56,8 +61,9 @@ async function check(item, keys) {
 
 /** Whose lane each is: names by the lane's id. */
 function speakers({ lanes = [], participants = [] }) {
-  const names = new Map(participants.map((person) => [person.id, person.display_name]));
-  return new Map(lanes.map((lane) => [lane.id, names.get(lane.participant_id) ?? roleWord(lane.role)]));
+  const there = (id) => participants.filter((person) => person.id === id || person.shares_with === id);
+  const called = (id) => inRow(there(id).map((person) => person.display_name), "and");
+  return new Map(lanes.map((lane) => [lane.id, called(lane.participant_id) || roleWord(lane.role)]));
 }
 
 function soundHeld(lane, names) {
@@ -82,13 +88,17 @@ function card(item, verdict, session) {
   const drafts = receipt.held?.drafts ?? 0;
   const held = lanes.length
     ? lanes.map((lane) => el("p", { text: soundHeld(lane, names) }))
-    : [`${count(receipt.held?.segments ?? 0, "line")} of transcript`, drafts && count(drafts, "unsigned draft")]
+    : [
+        item.kind !== "note" && `${count(receipt.held?.segments ?? 0, "line")} of transcript`,
+        drafts && count(drafts, "unsigned draft"),
+        receipt.held?.inputs && count(receipt.held.inputs, "typed text"),
+      ]
         .filter(Boolean)
         .join(", ");
   return el(
     "section",
     { class: "receipt", data: { kind: item.kind, verdict: verdict.state } },
-    el("h3", { text: TITLES[item.kind] ?? item.kind }),
+    el("h3", { text: `${TITLES[item.kind] ?? item.kind}${receipt.part > 1 ? `: part ${receipt.part}` : ""}` }),
     el("p", { class: "verdict", data: { state: verdict.state } }, icon(shape, 18), el("span", { text: verdict.words })),
     el(
       "dl",

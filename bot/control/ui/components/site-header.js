@@ -1,15 +1,13 @@
 /** `<qn-header>`: the name of the house, the status pill of a running session, the way around, and the theme switch. */
 
-import { get, signOut } from "../js/api.js";
+import { signOut } from "../js/api.js";
 import { el, fill, text } from "../js/dom.js";
 import { icon } from "../js/icons.js";
+import { inboxNews } from "../js/inboxnews.js";
 import "./status-pill.js";
-
-const BADGE_EVERY_MS = 20_000;
 
 export class SiteHeader extends HTMLElement {
   #badge = null;
-  #timer = null;
 
   connectedCallback() {
     if (this.firstChild) return;
@@ -38,21 +36,8 @@ export class SiteHeader extends HTMLElement {
       ),
     );
     if (people) {
-      this.refreshBadge();
-      this.#timer = setInterval(() => this.refreshBadge(), BADGE_EVERY_MS);
-    }
-  }
-
-  disconnectedCallback() {
-    clearInterval(this.#timer);
-  }
-
-  /** Count the unread items of the Notes inbox again. */
-  async refreshBadge() {
-    try {
-      this.setBadge((await get("/v1/inbox?limit=1")).unread ?? 0);
-    } catch {
-      // the count stays as it was; the page itself says what is wrong
+      inboxNews.addEventListener("unread", ({ detail }) => this.setBadge(detail));
+      inboxNews.start();
     }
   }
 

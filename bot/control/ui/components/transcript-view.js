@@ -15,7 +15,6 @@ export class TranscriptView extends HTMLElement {
       ...transcript.segments.map((segment) => ({ at: segment.start_ms, segment })),
       ...oneRowEach(transcript.gaps).map((gap) => ({ at: gap.start_ms, gap })),
     ].sort((a, b) => a.at - b.at);
-    const names = new Map(transcript.segments.map((segment) => [segment.participant_id, segment.display_name]));
     if (!entries.length) {
       fill(
         this,
@@ -28,7 +27,7 @@ export class TranscriptView extends HTMLElement {
       el(
         "ol",
         { class: "transcript" },
-        entries.map(({ segment, gap }) => (segment ? this.#segment(segment) : gapLine(gap, names))),
+        entries.map(({ segment, gap }) => (segment ? this.#segment(segment) : gapLine(gap))),
       ),
     );
   }
@@ -65,11 +64,12 @@ export class TranscriptView extends HTMLElement {
   #segment(segment) {
     const node = el(
       "li",
-      { class: "line", data: { segment: segment.id, role: segment.role } },
+      { class: "line", data: { segment: segment.id, role: segment.role ?? "", attribution: segment.attribution } },
       el(
         "div",
         { class: "line-who" },
         el("span", { class: "line-name", text: segment.display_name }),
+        segment.attribution === "shared" && el("span", { class: "line-shared", text: "shared microphone" }),
         el("span", { class: "line-time", text: clock(segment.start_ms) }),
       ),
       el("p", { text: segment.text }),
@@ -79,12 +79,12 @@ export class TranscriptView extends HTMLElement {
   }
 }
 
-function gapLine(gap, names) {
-  const words = gapLineWords(gap, gap.participant_id ? (names.get(gap.participant_id) ?? "One person") : "");
+function gapLine(gap) {
+  const words = gapLineWords(gap, gap.display_name ?? (gap.participant_id ? "One person" : ""));
   return el(
     "li",
     { class: "gap", data: { reason: gap.reason } },
-    icon(gap.reason === "paused" ? "bars" : gap.reason === "withheld" ? "ring" : "torn", 16),
+    icon(gap.reason === "paused" ? "bars" : ["withheld", "off"].includes(gap.reason) ? "ring" : "torn", 16),
     el("span", { text: words }),
   );
 }

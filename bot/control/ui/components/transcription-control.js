@@ -35,11 +35,13 @@ export class TranscriptionControl extends HTMLElement {
 
   /**
    * Follow the capture state. `blocked` says why pressing would do nothing right now; `awaited` are the names of those
-   * who have not answered yet; `beside` is what pressing Start means for whoever presses it; `known` is false where
-   * how it stands cannot be known: a pause can be pressed then, and nothing else.
+   * who have not answered yet; `beside` is what pressing Start means for whoever presses it; `goesOn`: what is finished
+   * may be recorded on; `known` is false where how it stands cannot be known: a pause can be pressed then, and nothing
+   * else.
    */
-  update({ capture, reasons, blocked = "", awaited = [], beside = "", known = true }) {
-    const action = { off: "start", consent_pending: "start", capturing: "pause", paused: "resume" }[capture] ?? null;
+  update({ capture, reasons, blocked = "", awaited = [], beside = "", goesOn = false, known = true }) {
+    const starts = goesOn && capture === "finished" ? "start" : null;
+    const action = { off: "start", consent_pending: "start", capturing: "pause", paused: "resume" }[capture] ?? starts;
     this.hidden = action === null;
     if (action === null) return;
     const why = blocked || waiting(capture, reasons, awaited);
@@ -54,7 +56,7 @@ export class TranscriptionControl extends HTMLElement {
     attr(this.#button, "aria-pressed", known ? String(capture === "capturing") : null);
     attr(this.#button, "title", known && capture === "capturing" ? "Stop transcribing" : null);
     attr(this.#button, "aria-disabled", why ? "true" : null);
-    const hint = why || (capture === "off" ? beside : "");
+    const hint = why || (capture === "off" || starts ? beside : "");
     this.#hint.hidden = !hint;
     if (this.#hint.textContent !== hint) this.#hint.textContent = hint;
   }
@@ -81,7 +83,7 @@ export class TranscriptionControl extends HTMLElement {
 function waiting(capture, reasons, awaited) {
   if (capture === "consent_pending") return answersOf(awaited);
   if (capture !== "paused" || reasons.includes("clinician")) return "";
-  if (reasons.includes("consent")) return "Goes on when everybody has agreed";
+  if (reasons.includes("consent")) return awaited.length ? answersOf(awaited) : "Goes on when everybody has agreed";
   if (reasons.includes("clinician_absent")) return "Goes on when you are back";
   if (reasons.includes("client_absent")) return "Goes on when your client is back";
   if (reasons.includes("storage")) return "Goes on when it can be stored";

@@ -59,7 +59,7 @@ export class VideoStage extends HTMLElement {
       }
       const stream = room.streams.get(member.participant_id) ?? null;
       const state = room.links.get(member.participant_id);
-      one.show({ name: member.display_name, muted: member.muted, stream, waiting: waitingWords(stream, state) });
+      one.show({ name: room.nameOf(member.participant_id), muted: member.muted, stream, waiting: waitingWords(stream, state) });
       this.#play(one.video, stream);
     }
     this.#grid.dataset.count = String(here.length);

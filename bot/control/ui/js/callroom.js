@@ -2,6 +2,7 @@
 
 import { call } from "./api.js";
 import { BotLink } from "./botlink.js";
+import { CallPeople } from "./callpeople.js";
 import { Control } from "./control.js";
 import { Devices } from "./devices.js";
 import { LevelReader } from "./levels.js";
@@ -20,9 +21,7 @@ const LOOK_EVERY_MS = 1_000;
  * `gaps`, `progress` and `warning` (detail: the message), `problem` (detail: the problem with something a person did),
  * `gone` (detail: why we are out).
  */
-export class CallRoom extends EventTarget {
-  welcome = null;
-  roster = { members: [], bot: null };
+export class CallRoom extends CallPeople {
   state = null;
   lanes = {};
   lagMs = 0;
@@ -133,6 +132,11 @@ export class CallRoom extends EventTarget {
     this.#control.cancel(word);
   }
 
+  /** The no that somebody at this page gave and that has no answer yet. */
+  heldNo(id) {
+    return this.#control.heldNo(this.about(id));
+  }
+
   /** Stretches that are missing from what was captured, as far as they are stored. */
   get gaps() {
     return this.#said.gaps;
@@ -140,37 +144,6 @@ export class CallRoom extends EventTarget {
 
   get captions() {
     return this.#said.captions;
-  }
-
-  get me() {
-    return this.welcome?.you ?? null;
-  }
-
-  /** Our own line of the roster. */
-  get mine() {
-    return this.member(this.me?.participant_id);
-  }
-
-  get others() {
-    return this.roster.members.filter((member) => member.participant_id !== this.me?.participant_id);
-  }
-
-  get admitted() {
-    return this.mine?.admitted ?? this.welcome?.admitted ?? false;
-  }
-
-  member(id) {
-    return this.roster.members.find((member) => member.participant_id === id) ?? null;
-  }
-
-  /** The name to show for an id. */
-  nameOf(id) {
-    return this.member(id)?.display_name ?? "Somebody";
-  }
-
-  /** True when somebody on the client's side is in the room. */
-  get clientHere() {
-    return this.roster.members.some((m) => m.admitted && m.present && (m.role === "client" || m.role === "guardian"));
   }
 
   /** Start, pause, resume, finish, discard; `read` is the version of what stood beside Start. Resolves with the ack. */
@@ -194,9 +167,9 @@ export class CallRoom extends EventTarget {
     this.#look();
   }
 
-  /** Give our own answer; `version` is that of the text it was given to, none for an answer to no text. */
-  async consent(decision, version = "") {
-    const consent = { decision, text_version: version };
+  /** Give the answer of somebody at this page; `version` is that of the text it was given to, none for one to no text. */
+  async consent(decision, version = "", id = "") {
+    const consent = { decision, text_version: version, ...this.#whose(id) };
     const send = () =>
       this.#control.send("consent", { consent, ...(decision === "granted" && { seq: this.state?.seq }) });
     try {
@@ -209,14 +182,24 @@ export class CallRoom extends EventTarget {
     }
   }
 
-  /** Withdraw, and have everything destroyed that was recorded so far in this session. */
-  destroyRecorded() {
-    return this.#control.send("consent", { consent: { decision: "revoked", destroy: true } });
+  #whose(id) {
+    return this.about(id) ? { participant_id: id } : {};
   }
 
-  /** The link to our own copy of what we agreed to: whose it is, and what it is asked for with. */
-  get copyKey() {
-    return [this.sessionId, this.me.participant_id, this.#token];
+  /** Withdraw, and have everything destroyed that was recorded so far in this session. */
+  destroyRecorded(id = "") {
+    return this.#control.send("consent", { consent: { decision: "revoked", destroy: true, ...this.#whose(id) } });
+  }
+
+  /** The link to the copy of what somebody at this page agreed to: whose it is, and what it is asked for with. */
+  copyKey(id = this.me.participant_id) {
+    return [this.sessionId, id, this.#token];
+  }
+
+  /** Say that somebody else sits at a participant's page and microphone. */
+  share(participantId, person) {
+    const path = `/v1/sessions/${encodeURIComponent(this.sessionId)}/participants/${encodeURIComponent(participantId)}`;
+    return call("POST", `${path}/shared`, { body: person, token: this.#token });
   }
 
   /** Attest that somebody else agreed aloud, in this call. */
@@ -285,10 +268,15 @@ export class CallRoom extends EventTarget {
     switch (message.type) {
       case "welcome":
         this.welcome = message;
+        this.lagMs = 0; // the service says it again, if it still is
         this.#mesh.begin(message.you.participant_id, message.ice_servers ?? []);
         this.#bot.begin(message.ice_servers ?? []);
         this.#useTracks();
         if (this.devices.muted) this.#socket.send({ type: "mute", muted: true });
+        this.#tell("welcome");
+        break;
+      case "wording":
+        this.welcome = { ...this.welcome, ...message, type: "welcome" };
         this.#tell("welcome");
         break;
       case "roster":
@@ -338,6 +326,7 @@ export class CallRoom extends EventTarget {
     const first = !this.#told;
     this.state = state;
     this.#told = this.connection === "open";
+    if (state.capture !== "capturing" && state.capture !== "paused") this.lagMs = 0;
     if (state.capture !== "off") this.originMs = Date.now() - state.now_ms;
     this.#said.belongsTo(this.me?.role, this.#token);
     this.#said.stands(state, first);

@@ -8,9 +8,9 @@ export class CaptionStore extends EventTarget {
 
   /** Take the finals that the transcript holds; those that are here already stay as they are. */
   load(segments) {
-    for (const { id, participant_id, start_ms, end_ms, text } of segments.slice(-KEPT)) {
+    for (const { id, speakers, start_ms, end_ms, text } of segments.slice(-KEPT)) {
       if (this.#segments.get(id)?.final) continue;
-      this.take({ segment_id: id, rev: Infinity, final: true, participant_id, start_ms, end_ms, text, earlier: true });
+      this.take({ segment_id: id, rev: Infinity, final: true, speakers, start_ms, end_ms, text, earlier: true });
     }
   }
 
@@ -34,7 +34,8 @@ export class CaptionStore extends EventTarget {
       id: message.segment_id,
       rev: message.rev,
       final: message.final,
-      participantId: message.participant_id,
+      /** Everybody whose voice it may be. */
+      speakers: message.speakers,
       startMs: message.start_ms,
       endMs: message.end_ms,
       text: message.text.trim(),

@@ -21,6 +21,11 @@ function wordOf({ type, consent }) {
   return consent.destroy ? "destroy" : consent.decision;
 }
 
+/** Whose answer it is, where that is not the page's own. */
+function aboutOf({ consent }) {
+  return consent?.participant_id ?? "";
+}
+
 /**
  * Sends control messages and waits for their acks. `ways` are functions that try to send and say whether they did;
  * `connected` says whether an answer can be expected. Events: `held` whenever something begins or ends to be held, and
@@ -48,7 +53,8 @@ export class Control extends EventTarget {
   send(type, extra = {}) {
     const message = { type, session_id: this.#sessionId, message_id: crypto.randomUUID(), ...extra };
     const word = wordOf(message);
-    const same = SHUTS.has(word) && [...this.#waiting.values()].find((one) => one.word === word);
+    const about = aboutOf(message);
+    const same = SHUTS.has(word) && [...this.#waiting.values()].find((one) => one.word === word && one.about === about);
     if (same) return same.answer;
     const one = this.#wait(message);
     if (SHUTS.has(word)) this.#keep();
@@ -60,6 +66,12 @@ export class Control extends EventTarget {
   /** What shuts and is not answered yet though time went by: `pause`, `finish`, `discard`, `revoked`, `declined`, `destroy`. */
   get held() {
     return new Set(this.#shutting.filter((one) => one.held).map((one) => one.word));
+  }
+
+  /** The no of somebody that is held: `about` is empty for the page's own. */
+  heldNo(about = "") {
+    const held = this.#shutting.filter((one) => one.held && one.about === about && NO.has(one.word));
+    return new Set(held.map((one) => one.word));
   }
 
   /** True while something that shuts is unanswered. */
@@ -103,7 +115,7 @@ export class Control extends EventTarget {
   }
 
   #wait(message) {
-    const one = { message, word: wordOf(message), tries: 0, held: false };
+    const one = { message, word: wordOf(message), about: aboutOf(message), tries: 0, held: false };
     one.answer = new Promise((resolve, reject) => {
       const again = setInterval(() => this.#attempt(one), AGAIN_MS);
       const late = SHUTS.has(one.word)

@@ -4,7 +4,7 @@ import { call } from "./api.js";
 import { el, keep, text } from "./dom.js";
 import { icon } from "./icons.js";
 import { token } from "./memory.js";
-import { failureWords, STEP_ORDER, stepWord } from "./words.js";
+import { failureWords, stepOf, stepWords } from "./words.js";
 
 const OVER = new Set(["finished", "discarded"]);
 
@@ -41,9 +41,9 @@ export class Ending {
   }
 
   /** A step of the way to the note. */
-  progress({ step, done, total }) {
-    if (!STEP_ORDER.includes(step)) return;
-    this.#step = total > 1 ? `${stepWord(step)}, ${done} of ${total}` : stepWord(step);
+  progress(making) {
+    if (stepOf(making.step) === "done") return;
+    this.#step = stepWords(making);
     this.show(this.#state);
   }
 
@@ -59,7 +59,8 @@ export class Ending {
     const session = await call("GET", path, { token: token.of(this.#sessionId) }).catch(() => null);
     const cause = session?.failure_cause ?? session?.failure_slug;
     if (!cause) return;
-    this.#why = `${failureWords(cause)[0]}, so there is no note.`;
+    const contact = session.support_contact ? `Contact ${session.support_contact} with` : "Keep";
+    this.#why = `${failureWords(cause)[0]}, so there is no note. ${contact} this reference: ${this.#sessionId}`;
     this.show(this.#state);
   }
 

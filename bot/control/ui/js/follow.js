@@ -1,6 +1,7 @@
 /** Following a session from outside the call: its event stream, and a look now and then in case the stream is away. */
 
 import { get } from "./api.js";
+import { openStream } from "./stream.js";
 
 /** A draft is followed on: it is taken away when somebody withdraws their consent. */
 const SETTLED = new Set(["signed", "amended", "discarded"]);
@@ -12,7 +13,7 @@ export function follow(sessionId, { onState, onProgress, onProblem }) {
   let ended = false;
   let looking = false;
   let again = false;
-  const stream = new EventSource(`${path}/events`);
+  const close = openStream(`${path}/events`, { state: look, progress: onProgress }, look);
   const timer = setInterval(look, LOOK_EVERY_MS);
 
   async function look() {
@@ -40,11 +41,9 @@ export function follow(sessionId, { onState, onProgress, onProblem }) {
   function stop() {
     ended = true;
     clearInterval(timer);
-    stream.close();
+    close();
   }
 
-  stream.addEventListener("state", look);
-  stream.addEventListener("progress", (event) => onProgress(JSON.parse(event.data)));
   look();
   return stop;
 }

@@ -21,7 +21,7 @@ async function linkOf(sessionId, participantId, token) {
 }
 
 /** "Keep this": the link, and what it is good for. It fills itself as soon as the service has answered. */
-export function keepCopy(sessionId, participantId, token, { heading = true } = {}) {
+export function keepCopy(sessionId, participantId, token, { heading = true, name = "" } = {}) {
   const id = uid("copy");
   const box = el("div", { class: "keep-copy", role: "status" }, el("p", { class: "second", text: "Getting your link…" }));
   const show = async () => {
@@ -56,8 +56,8 @@ export function keepCopy(sessionId, participantId, token, { heading = true } = {
   if (!heading) return box;
   return el(
     "section",
-    { class: "keep-copy-card", "aria-label": TITLE },
-    el("h2", { text: TITLE }),
+    { class: "keep-copy-card", "aria-label": name ? `${name}: ${TITLE}` : TITLE },
+    el("h2", { text: name ? `${name}: ${TITLE}` : TITLE }),
     box,
   );
 }

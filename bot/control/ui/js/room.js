@@ -131,7 +131,7 @@ export class RoomSocket extends EventTarget {
     this.#retry = this.#ping = this.#pong = null;
     const socket = this.#socket;
     this.#socket = null;
-    socket?.close();
+    socket?.close(1000);
   }
 
   #become(status, problem = null) {

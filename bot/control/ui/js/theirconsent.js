@@ -2,6 +2,7 @@
 
 import { ask } from "../components/dialogs.js";
 import { typeSummary } from "./summary.js";
+import { heldBackWords } from "./words.js";
 
 const OVER = new Set(["finished", "discarded"]);
 const STOPPED = new Set(["paused", "consent_pending"]);
@@ -23,14 +24,23 @@ export class TheirConsent {
 
   /** Names of those in the room who have not answered yet. */
   get awaited() {
-    const here = this.#room.others.filter((member) => member.present && member.admitted && member.role !== "clinician");
-    return here.filter((member) => UNANSWERED.has(member.consent)).map((member) => member.display_name);
+    return this.#others.filter((one) => this.#unanswered(one)).map((one) => one.display_name);
+  }
+
+  get #others() {
+    const me = this.#room.me?.participant_id;
+    return this.#room.people.filter((one) => (one.host ?? one).participant_id !== me);
+  }
+
+  /** In the room, and asked. A clinician is, where another one pressed Start. */
+  #unanswered({ present, admitted, role, consent }) {
+    return present && admitted && UNANSWERED.has(consent) && (role !== "clinician" || consent === "requested");
   }
 
   /** Follow the room. */
   show() {
-    const { others, state } = this.#room;
-    for (const member of others) {
+    const { state } = this.#room;
+    for (const member of this.#others) {
       const key = `consent-${member.participant_id}`;
       const notice = this.#noticeOf(member, state);
       if (notice) this.#notices.put(key, notice);
@@ -42,25 +52,27 @@ export class TheirConsent {
   #noticeOf(member, state) {
     if (this.#room.known === false) return null;
     const { consent, present, display_name: name } = member;
+    const host = member.host ? this.#room.nameOf(member.host.participant_id) : "";
     if (state?.withdrawn_by === member.participant_id) return this.#destroyed(name);
     if (consent === "revoked" && STOPPED.has(state?.capture)) return this.#withdrew(name);
-    if (this.#mayAttest(member, state)) return this.#unanswered(member);
+    if (this.#unanswered(member) && this.#asked && !OVER.has(state?.capture)) return this.#isAsked(member, state);
     const declined = consent === "declined" && present && this.#asked;
-    return declined && !OVER.has(state?.capture) ? this.#declined(name, state) : null;
+    return declined && !OVER.has(state?.capture) ? this.#declined(name, state, host) : null;
   }
 
-  #mayAttest({ consent, present, admitted, role }, state) {
-    const here = present && admitted && role !== "clinician" && UNANSWERED.has(consent);
-    return here && this.#asked && !OVER.has(state?.capture) && this.#room.welcome?.clinic.verbal_attested;
-  }
-
-  #unanswered({ participant_id: id, display_name: name }) {
+  /** What is held back while somebody has not answered, why, and what can be done. */
+  #isAsked(member, state) {
+    const { participant_id: id, display_name: name, role } = member;
+    const aloud = role !== "clinician" && this.#room.welcome?.clinic.verbal_attested;
+    const held = heldBackWords(name, member.host ? this.#room.nameOf(member.host.participant_id) : "", state);
+    if (!held && !aloud) return null;
+    const attest = { label: "They agreed aloud", name: `${name} agreed aloud`, act: () => this.#attest(id, name) };
     return {
       tone: "info",
       shape: "half",
-      title: `${name} is being asked`,
-      words: "If they say yes aloud in this call, you can attest that here.",
-      actions: [{ label: "They agreed aloud", name: `${name} agreed aloud`, act: () => this.#attest(id, name) }],
+      title: held?.title ?? `${name} is being asked`,
+      words: [held?.words, aloud && "If they say yes aloud in this call, you can attest that here."].filter(Boolean).join(" "),
+      actions: aloud ? [attest] : [],
     };
   }
 
@@ -101,13 +113,15 @@ export class TheirConsent {
   }
 
   /** "Nothing is recorded" only while nothing is. */
-  #declined(name, state) {
+  #declined(name, state, host) {
     const shown = { tone: "info", shape: "ring", title: `${name} declined`, closable: true };
+    const theirs = host ? `Nothing of ${host}'s microphone is recorded.` : "Their sound is not recorded.";
     if (state?.capture === "capturing")
-      return { ...shown, words: "Their sound is not recorded. Recording goes on with those who agreed." };
+      return { ...shown, words: `${theirs} Recording goes on with those who agreed.` };
     if (state?.capture === "paused") {
       const all = state.pause_reasons?.includes("consent");
-      return { ...shown, words: all ? "Recording stays paused until all agree." : "Their sound is not recorded." };
+      const until = host ? "Recording stays paused until all agree." : "Recording stays paused until all agree, or they leave.";
+      return { ...shown, words: all ? until : theirs };
     }
     const kept = this.#summaryKept;
     return {

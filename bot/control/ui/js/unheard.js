@@ -37,10 +37,10 @@ export class Unheard {
       this.#notices.drop(`absent-${id}`);
       say(`${room.nameOf(id)} can be heard again.`);
     }
-    for (const { participant_id: id, display_name: name } of absent) {
+    for (const { participant_id: id } of absent) {
       this.#absent.add(id);
       const own = id === room.me?.participant_id;
-      const words = absenceWords(name, own, room.state?.capture === "capturing");
+      const words = absenceWords(room.nameOf(id), own, room.state?.capture === "capturing");
       if (own && this.#ownIsExplained) this.#notices.drop(`absent-${id}`);
       else this.#notices.put(`absent-${id}`, { tone: "warn", shape: "mic-off", ...words });
     }

@@ -5,6 +5,7 @@ import "../components/notice-list.js";
 import { cameraHelp, microphoneHelp } from "./devicehelp.js";
 import { el, fill, keep, text } from "./dom.js";
 import { icon } from "./icons.js";
+import { inRow } from "./people.js";
 import { calledFor, HELD, inOrder } from "./words.js";
 
 const LOST = "The connection is interrupted. Trying again by itself…";
@@ -61,7 +62,7 @@ export class WaitingRoom {
     }
     const clinicians = others.filter((member) => member.role === "clinician");
     const names = clinicians.map((member) => member.display_name).join(" and ") || "your clinician";
-    text(this.#title, `Hello, ${welcome.you.display_name}`);
+    text(this.#title, `Hello, ${inRow([welcome.you, ...(welcome.also_here ?? [])].map((person) => person.display_name), "and")}`);
     if (connection !== "open") text(this.#words, LOST);
     else if (clinicians.some((member) => member.present)) text(this.#words, `${names} is here and will let you in.`);
     else text(this.#words, `${names} will let you in when the session starts. You can leave this page open.`);
@@ -69,8 +70,9 @@ export class WaitingRoom {
   }
 
   /** Everybody who is invited, by name; programs come last. */
-  #listeners({ invited, you, clinic }) {
-    const others = inOrder(invited.filter((person) => person.participant_id !== you.participant_id));
+  #listeners({ invited, you, clinic, also_here: also }) {
+    const here = new Set([you, ...(also ?? [])].map((person) => person.participant_id));
+    const others = inOrder(invited.filter((person) => !here.has(person.participant_id)));
     const line = (shape, ...words) => el("li", {}, icon(shape, 18), el("span", {}, words));
     return [
       el("h2", { text: "Who will be listening" }),

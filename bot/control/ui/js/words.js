@@ -70,8 +70,9 @@ const GAPS = {
   paused: "Paused",
   withheld: "Waiting for consent: not recorded",
   lost: "Lost on the way",
-  absent: "Not in the call",
+  absent: "No sound arrived",
   interrupted: "Interrupted: the service was away",
+  off: "Not recorded: finished, and started again",
 };
 
 /** What a gap of the transcript is called. */
@@ -174,6 +175,28 @@ const CONSENT = {
   expired: "consent ran out",
 };
 
+/**
+ * What somebody's missing answer holds back, for the clinician: null while nothing was recorded yet, when the control
+ * says it. `shared` names all at their microphone, where they share one.
+ */
+export function heldBackWords(name, shared, { capture, pause_reasons: reasons = [] }) {
+  const asked = shared ? `${shared} share a microphone` : "They came in while recording ran";
+  const now = shared ? `and ${name} is being asked` : "and are being asked";
+  if (capture === "capturing")
+    return {
+      title: shared ? `Nothing of ${shared} is recorded until ${name} agrees` : `${name} is not recorded until they agree`,
+      words: `${asked}, ${now}. Recording goes on with those who agreed.`,
+    };
+  if (capture !== "paused" || !reasons.includes("consent")) return null;
+  return {
+    title: `Recording is paused until ${name} answers`,
+    words: `${asked}, ${now}. Nobody is recorded meanwhile.`,
+  };
+}
+
+/** Beside a no, while others are recorded. */
+export const NOT_YOURS = "Your sound is not recorded; who agreed is.";
+
 /** What a consent state is called beside a name; `attested` is who vouches for it, or null. */
 export function consentWord(state, attested = null) {
   return (state === "granted" && attestedWords(attested)) || (CONSENT[state] ?? "");
@@ -254,6 +277,11 @@ const FAILURES = {
     "The answer could not be read",
     "The note model's answer was not in the form that was asked for.",
   ],
+  "no-progress": ["The note got stuck", "Nothing moved for some minutes, so it was stopped."],
+  "transcription-delayed": [
+    "The words could not be recognised yet",
+    "The recording is kept, sealed, and is tried again by itself. You need not wait for it: you can type a summary.",
+  ],
   "session-too-long": [
     "Too long for the note model",
     "One thing that was said is longer than the note model can take in.",
@@ -296,6 +324,19 @@ export const STEP_ORDER = ["transcript", "erase", "draft"];
 /** What a step after the call is called. */
 export function stepWord(step) {
   return STEPS[step] ?? step;
+}
+
+/** The step that a message of progress is about: a writer names its own parts of the draft. */
+export function stepOf(step) {
+  return step in STEPS ? step : "draft";
+}
+
+/** How far a step is: "Writing the note, 2 of 4", "Finishing the transcript, 40 %". */
+export function stepWords({ step, done = 0, total = 1 }) {
+  const known = stepOf(step);
+  if (known === "done" || total <= 1) return stepWord(known);
+  if (known === "transcript") return `${stepWord(known)}, ${Math.floor((100 * done) / total)} %`;
+  return `${stepWord(known)}, ${done} of ${total}`;
 }
 
 const ROLES = {

@@ -10,9 +10,12 @@ import { CallView } from "../callview.js";
 import { el, fill, need } from "../dom.js";
 import { letGo, openElsewhere } from "../elsewhere.js";
 import { Ending } from "../ending.js";
+import { EARLIER_PARTS, GOES_ON, goesOn } from "../goingon.js";
 import { icon } from "../icons.js";
 import { ledgerSentence } from "../ledger.js";
 import { invitation, token, transcribe } from "../memory.js";
+import { PageConsent } from "../pageconsent.js";
+import { askWho } from "../sharedmicrophone.js";
 import { bindKeys } from "../shortcuts.js";
 import { setPlainTab } from "../status.js";
 import { TheirConsent } from "../theirconsent.js";
@@ -86,6 +89,7 @@ class CallPage {
   #follow() {
     const { room, view } = this;
     view.people.addEventListener("admit", ({ detail }) => this.#admit(detail));
+    view.people.addEventListener("share", ({ detail }) => this.#share(detail));
     for (const kind of ["state", "roster", "connection", "welcome"]) room.addEventListener(kind, () => this.#show());
     room.addEventListener("held", () => this.#held());
     room.addEventListener("ledger", () => {
@@ -104,6 +108,7 @@ class CallPage {
     this.#waiting();
     this.#clientAway();
     this.theirs.show();
+    this.#own();
     this.#recording();
     this.#startWhenReady();
   }
@@ -118,7 +123,8 @@ class CallPage {
       reasons: state?.pause_reasons ?? [],
       blocked: this.#blocked(capture),
       awaited: this.theirs.awaited,
-      beside: capture === "off" ? this.#besideStart() : "",
+      beside: capture === "off" ? this.#besideStart() : GOES_ON,
+      goesOn: goesOn(state ?? {}),
       known,
     });
     if (held.has("pause")) this.control.busy = false;
@@ -191,7 +197,7 @@ class CallPage {
   // -- acting --------------------------------------------------------------------------------------------------------
 
   async #record(action) {
-    if (action === "start" && !this.room.clientHere) {
+    if (action === "start" && this.room.state?.capture === "off" && !this.room.clientHere) {
       transcribe.keep(sessionId, true);
       this.#startWhenReady();
       this.#recording();
@@ -227,6 +233,7 @@ class CallPage {
       points: [
         "The sound and every word written down in this call are destroyed at once.",
         "No note is made from it.",
+        ...(this.room.state?.part > 1 ? [EARLIER_PARTS] : []),
         "This cannot be undone. The call itself goes on.",
       ],
       yes: "Discard",
@@ -260,11 +267,30 @@ class CallPage {
     }
   }
 
+  /** A clinician who did not press Start is asked like anybody else. */
+  #own() {
+    const { room } = this;
+    if (!room.me || !room.severalClinicians) return;
+    this.mine ??= new PageConsent(room, (problem) => problem && this.#trouble(problem));
+    this.view.panelFoot.append(this.mine.box);
+    this.mine.show();
+  }
+
   // -- people --------------------------------------------------------------------------------------------------------
 
   #admit(id) {
     this.room.admit(id);
     this.view.notices.drop(`waiting-${id}`);
+  }
+
+  async #share(id) {
+    const person = await askWho(this.room.nameOf(id));
+    if (!person) return;
+    try {
+      await this.room.share(id, person);
+    } catch (problem) {
+      this.#trouble(problem);
+    }
   }
 
   #waiting() {
@@ -274,7 +300,7 @@ class CallPage {
       if (member.present && !member.admitted) {
         view.notices.put(key, {
           tone: "waiting",
-          title: `${member.display_name} is in the waiting room`,
+          title: `${room.nameOf(member.participant_id)} ${member.also_here?.length ? "are" : "is"} in the waiting room`,
           actions: [
             {
               label: "Admit",
@@ -294,7 +320,7 @@ class CallPage {
   #clientAway() {
     const { room, view } = this;
     const away = room.others.filter((member) => CLIENT_SIDE.has(member.role));
-    const names = away.map((member) => member.display_name).join(" and ");
+    const names = away.map((member) => room.nameOf(member.participant_id)).join(" and ");
     const words = room.clientHere || !room.known ? "" : clientAwayWords(room.state);
     if (words && names) view.notices.put("client-away", { tone: "warn", title: `${names} left the call`, words });
     else view.notices.drop("client-away");

@@ -9,7 +9,8 @@ import { el, fill, need, text } from "../dom.js";
 import { keepCopy } from "../keepcopy.js";
 import { letGo, openElsewhere } from "../elsewhere.js";
 import { token } from "../memory.js";
-import { AGREED, OwnConsent } from "../ownconsent.js";
+import { AGREED } from "../ownconsent.js";
+import { PageConsent } from "../pageconsent.js";
 import { bindKeys } from "../shortcuts.js";
 import { setPlainTab, setTab } from "../status.js";
 import { WaitingRoom } from "../waitingroom.js";
@@ -95,7 +96,7 @@ class JoinPage {
     this.view = new CallView(room, { page: PAGE, onLeave: () => this.#leave() });
     if (!room.welcome.clinic.client_captions)
       this.view.captions.explain("Your clinic does not show captions to clients.");
-    this.consent = new OwnConsent(room, (problem) => this.#trouble(problem));
+    this.consent = new PageConsent(room, (problem) => this.#trouble(problem));
     fill(this.view.centre, this.consent.box);
     room.addEventListener("problem", ({ detail }) => this.#trouble(detail));
     for (const kind of ["roster", "state", "connection"]) room.addEventListener(kind, () => this.#alone());
@@ -170,7 +171,7 @@ class JoinPage {
       "You left the session",
       this.room.owes ? untold : told,
       el("button", { type: "button", class: "btn btn-accent", on: { click: () => location.reload() } }, "Come back"),
-      AGREED.has(this.room.mine?.consent) && keepCopy(...this.room.copyKey),
+      this.room.agreed(AGREED).map(({ participant_id: id, name }) => keepCopy(...this.room.copyKey(id), { name })),
     );
   }
 

@@ -81,6 +81,7 @@ class MyConsent {
     const words = {
       never_agreed: ["You did not agree to be recorded in this session, so there is nothing to withdraw."],
       withdrawn: ["You withdrew your consent.", settled(since)],
+      ended: ["Your consent has come to its end, and nothing is kept that withdrawing could destroy."],
       possible: since.recorded_from
         ? [
             "You can withdraw until the note is signed. Then everything that was recorded is destroyed at once: the sound, the words, and an unsigned note. That is everybody's words in this session, not yours alone.",

@@ -107,7 +107,10 @@ class NotesPage {
     const { capture, transcript, audio, note, note_id: noteId, failure_slug: failure, withdrawn_by: by } = session;
     const states = [capture, transcript, audio, note, noteId, failure, takenBack(session).join(" ")];
     const key = by ? `destroyed|${by}` : states.join("|");
-    if (key === this.#shown) return;
+    if (key === this.#shown) {
+      if (session.making) this.#making?.tell(session.making);
+      return;
+    }
     this.#shown = key;
     setTab(session.words, `Note for ${clientOf(session)}`);
     this.#making = null;
@@ -152,7 +155,8 @@ class NotesPage {
       const words = "This recording was discarded: its sound and its words were destroyed, and no note was made.";
       return withReceipts(session, "Session", [plainView("ring", "Discarded", words)]);
     }
-    if (note === "queued" || note === "generating") return this.#generating(session);
+    const over = capture === "finished" || capture === "off";
+    if (over && (note === "queued" || note === "generating")) return this.#generating(session);
     const acts = { kept: () => this.inbox.refresh(), written: () => this.#open(session.id) };
     const typed = () => typedFor(session.id).catch(() => []);
     if (capture === "off") return [unrecordedView(session, await typed(), acts)];
@@ -164,7 +168,7 @@ class NotesPage {
     if (note === "absent" && nothingSaid(session))
       return withReceipts(session, "Session", [nothingView(session, await typed(), acts)]);
     if (note === "failed" || transcript === "failed" || failure) {
-      const failed = failedView(session, await typed(), await this.#contact(), acts);
+      const failed = failedView(session, await typed(), acts);
       return withReceipts(session, "Session", [failed, early(session)]);
     }
     if (note === "absent" && (transcript === "absent" || transcript === "purged"))
@@ -175,11 +179,6 @@ class NotesPage {
   #generating(session) {
     this.#making = makingView(session);
     return [this.#making.node, early(session)];
-  }
-
-  async #contact() {
-    const answer = await get(`/v1/clinics/${encodeURIComponent(this.user.clinic_id)}/config`).catch(() => null);
-    return answer?.config?.support_contact || "your administrator";
   }
 
   #cannot(problem) {

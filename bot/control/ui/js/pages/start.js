@@ -8,10 +8,11 @@ import { copyText } from "../clipboard.js";
 import { el, fill, need, text, uid } from "../dom.js";
 import { dayAndTime, timeOfDay } from "../format.js";
 import { icon } from "../icons.js";
+import { inboxNews } from "../inboxnews.js";
 import { invitation, token, transcribe } from "../memory.js";
 import { bindKeys } from "../shortcuts.js";
 import { setPlainTab } from "../status.js";
-import { CONNECTION_LOST, inOrder, pauseWhy, problemWords } from "../words.js";
+import { CONNECTION_LOST, failureWords, inOrder, pauseWhy, problemWords, stepWords } from "../words.js";
 
 const OPEN = new Set(["consent_pending", "capturing", "paused"]);
 const SHOWN = 12;
@@ -207,7 +208,7 @@ class StartPage {
 
   /** Look again by and by, often while a recording is open. */
   follow() {
-    const wait = this.open.firstChild ? LOOK_AGAIN_MS : LOOK_EVERY_MS;
+    const wait = this.open.firstChild || this.making ? LOOK_AGAIN_MS : LOOK_EVERY_MS;
     setTimeout(async () => {
       if (document.visibilityState === "visible") await this.sessions();
       this.follow();
@@ -269,7 +270,7 @@ class StartPage {
           el("p", {
             class: "second",
             text: session.captured_from
-              ? `Since ${timeOfDay(session.captured_from)}. Nothing is lost: return to the call, or finish it here.`
+              ? `Since ${timeOfDay(session.captured_from)}. Return to the call, or finish it here: what was recorded is kept.`
               : "Nothing was recorded yet. Return to the call, or finish it here.",
           }),
         ),
@@ -286,7 +287,8 @@ class StartPage {
   }
 
   #showList(sessions) {
-    const key = JSON.stringify(sessions.map((session) => [session.id, session.seq]));
+    const key = JSON.stringify(sessions.map((session) => [session.id, session.seq, session.making]));
+    this.making = sessions.some((session) => session.words === "Processing");
     if (this.shown === key) return;
     this.shown = key;
     if (!sessions.length) {
@@ -322,6 +324,7 @@ function row(session) {
       class: "second small",
       text: discarded ? `${dayAndTime(session.created_at)} · discarded` : dayAndTime(session.created_at),
     }),
+    howFar(session) && el("span", { class: "second small", text: howFar(session) }),
   ];
   return el(
     "li",
@@ -330,6 +333,12 @@ function row(session) {
     copy,
     pill,
   );
+}
+
+/** What goes on with a session after its call, or why it does not. */
+function howFar({ words, making, failure_cause: cause }) {
+  if (words === "Processing") return making ? stepWords(making) : "Finishing the transcript";
+  return words === "Could not generate" && cause ? failureWords(cause)[0] : null;
 }
 
 function copyButton(link, name) {
@@ -374,4 +383,5 @@ const page = new StartPage(user);
 page.settings();
 await page.sessions();
 page.follow();
+inboxNews.addEventListener("changed", () => page.sessions());
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && page.sessions());
