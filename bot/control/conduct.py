@@ -149,7 +149,7 @@ class Conduct(TakingBack):
         try:
             await self._ask_all()
             after = apply(self.view, CaptureAction.START, consented=self._consented())
-            await self._move(after, self._now_sample(), actor)
+            await self._move(self._held_by_absence(after), self._now_sample(), actor)
         except QuietnoteError:
             if goes_on:  # it is over again, and no bot stays for that
                 await self._send_bot_home(EndReason.PLATFORM_ERROR)

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from bot.control import watch
 from bot.control.attesting import ASKED, ran_out
 from bot.control.botrun import BotRun
 from bot.control.capture import (
@@ -26,6 +27,7 @@ from bot.control.capture import (
     settle,
 )
 from bot.control.keeping import warning_of
+from bot.control.leaving import Elapsed
 from bot.control.lobby import Lobby, Seat
 from bot.control.stage import LiveServices
 from bot.control.wording import Read, start_text
@@ -126,9 +128,21 @@ class Moves(BotRun):
 
     async def _resettle(self, at: int | None = None) -> None:
         """Let capture follow consent, from a moment on for which the gates are set already, or from now on."""
-        after = settle(self.view, consented=self._consented())
+        after = self._held_by_absence(settle(self.view, consented=self._consented()))
         if after != self.view:
             await self._move(after, self._now_sample() if at is None else at, None)
+
+    def _held_by_absence(self, after: CaptureView) -> CaptureView:
+        """What is about to begin waits for those who have been away for too long already."""
+        runs = self.view.state in {CaptureState.CAPTURING, CaptureState.PAUSED}
+        if runs or after.state is not CaptureState.CAPTURING:
+            return after
+        now_s = self._clock.monotonic_s()
+        since = Elapsed(asked_s=now_s - self._asked_s if self._asked_s is not None else 0.0)
+        verdict = watch.judge(after, self.lobby, self.config.capture, since, now_s=now_s)
+        for reason in verdict.hold if isinstance(verdict, watch.Verdict) else ():
+            after = hold(after, reason)
+        return after
 
     async def _move(self, after: CaptureView, at: int, actor: Actor | None) -> None:
         """Make ``after`` the state. What shuts gates shuts them before it is recorded, what opens them after it.

@@ -84,6 +84,22 @@ async def test_a_recording_that_a_platform_started_waits_for_its_clinician(call:
     assert OPEN in call.live.media._gates.values()
 
 
+async def test_nothing_is_captured_for_a_clinician_who_has_been_away_for_long(call: Call) -> None:
+    await call.open(PAUSE_ALL)
+    await call.meet()
+    await call.act("start")
+    await call.leave(DOCTOR)
+    await call.pass_time(12)
+    assert call.row["capture"] == "consent_pending"
+    await call.answer(CLIENT, "granted")
+    await call.pass_time(3)
+    assert (call.row["capture"], call.row["pause_reasons"]) == ("paused", "clinician_absent")
+    assert not call.on.kept
+    call.come_in(DOCTOR)
+    await call.pass_time(2)
+    assert call.row["capture"] == "capturing"
+
+
 async def test_a_withdrawal_after_the_end_destroys_though_nobody_said_so(call: Call) -> None:
     await call.begin()
     await call.act("finish")
