@@ -124,6 +124,9 @@ class EmbeddedValkey:
             end_survivor(self.pid_file)
             folder = runtime_folder(self._data_dir)
             self.socket_path = folder / SOCKET_NAME
+            if _ask_to_end(self.socket_path):  # one whose starter was killed before it noted whom it had started
+                log.info("valkey_survivor_ended")
+            self.socket_path.unlink(missing_ok=True)
             (folder / "valkey.log").write_bytes(b"")
             self._server = ValkeyServer(
                 port=0, data_dir=folder, unix_socket_path=self.socket_path, unix_socket_perm="700", config=_OPTIONS

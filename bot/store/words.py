@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, func, select
+from sqlalchemy import and_, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import machines
@@ -146,8 +146,9 @@ class WordStore(Ground):
     async def add_gap(self, session_id: str, gap: Gap) -> None:
         """Keep a stretch without words; a very short one, or a purged transcript's, is no change.
 
-        What begins where a kept gap of that person and reason begins is that gap again: the later end stands. What was
-        stated as absent may prove to be lost, and the other way round: of these two the later word stands.
+        What begins where a kept gap of that person and reason begins is that gap again: the later end stands. So is an
+        interruption that overlaps a kept one: a start that was killed too had stated the same. What was stated as
+        absent may prove to be lost, and the other way round: of these two the later word stands.
         """
         if gap.end_ms - gap.start_ms < MIN_GAP_MS:
             return
@@ -155,15 +156,18 @@ class WordStore(Ground):
             session = await self._hold(db, session_id)
             if session.transcript == TranscriptState.PURGED:
                 return
+            again = GapRow.start_ms == gap.start_ms
+            if gap.reason is GapReason.INTERRUPTED:
+                again = and_(GapRow.start_ms <= gap.end_ms, GapRow.end_ms >= gap.start_ms)
             same = select(GapRow).where(
                 GapRow.session_id == session_id,
                 GapRow.participant_id.is_not_distinct_from(gap.participant_id),
-                GapRow.start_ms == gap.start_ms,
                 GapRow.reason == gap.reason.value,
+                again,
             )
             await _make_way(db, session_id, gap)
             if (kept := await db.scalar(same.limit(1))) is not None:
-                kept.end_ms = max(kept.end_ms, gap.end_ms)
+                kept.start_ms, kept.end_ms = min(kept.start_ms, gap.start_ms), max(kept.end_ms, gap.end_ms)
             else:
                 db.add(gap_row(session_id, gap))
 

@@ -302,6 +302,18 @@ async def test_the_survivor_of_a_killed_run_is_ended(tmp_path: Path, frozen: boo
     assert not server.pid_file.exists()
 
 
+async def test_one_whose_starter_was_killed_before_it_noted_it_is_ended(tmp_path: Path) -> None:
+    await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", SURVIVOR, str(tmp_path)], check=False, timeout=WAIT_S
+    )
+    server = EmbeddedValkey(tmp_path)
+    old = noted_pid(server)
+    server.pid_file.unlink()
+    await server.start()
+    assert not alive(old)
+    await server.close()
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"pid": "x"}', "not json"])
 def test_a_damaged_pid_file_ends_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "valkey.pid").write_text(content)

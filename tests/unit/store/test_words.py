@@ -275,6 +275,13 @@ async def test_a_gap_stated_again_is_one_with_the_later_end(store: SessionStore,
     ]
 
 
+async def test_an_interruption_that_two_starts_state_is_one(store: SessionStore, session: SessionRecord) -> None:
+    for start_ms, end_ms in ((5210, 8423), (5160, 11039), (20_000, 21_000)):
+        await store.add_gap(session.id, Gap(start_ms, end_ms, GapReason.INTERRUPTED))
+    gaps = (await store.transcript(session.id)).gaps
+    assert sorted((gap.start_ms, gap.end_ms) for gap in gaps) == [(5160, 11039), (20_000, 21_000)]
+
+
 async def test_what_is_stated_otherwise_gives_way(store: SessionStore, session: SessionRecord) -> None:
     absent, lost = GapReason.ABSENT, GapReason.LOST
     for start_ms, end_ms, reason, who in (
